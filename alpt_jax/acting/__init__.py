@@ -1,0 +1,1 @@
+"""A trained policy plays: optimistic returns, batched episodes, scores."""

@@ -1,0 +1,43 @@
+"""Scores any checkpoint of any run, beside the reference policies.
+
+  python -m alpt_jax.bin.evaluate --run=DIR [--step=N] [--episodes=256]
+
+Prints every score, writes them to DIR/scores.json, and films the policy in
+DIR/episode.gif.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from absl import flags
+
+from alpt_jax.experiment import cli
+from alpt_jax.experiment.config import read_config
+from alpt_jax.experiment.run import Run
+
+_RUN = flags.DEFINE_string('run', None, 'Run folder.')
+_STEP = flags.DEFINE_integer('step', None, 'Checkpoint step; default the last.')
+_EPISODES = flags.DEFINE_integer('episodes', None, 'Episodes; default the config.')
+
+
+def main(argv):
+  del argv
+  folder = pathlib.Path(_RUN.value)
+  config = read_config(folder)
+  if _EPISODES.value is not None:
+    evaluation = dataclasses.replace(config.evaluation, num_episodes=_EPISODES.value)
+    config = dataclasses.replace(config, evaluation=evaluation)
+  run = Run(config)
+  state = run.restore(folder, _STEP.value)
+  scores = {'step': int(state.step), **run.evaluator(int(state.step), state)}
+  for name, value in scores.items():
+    print(f'{name:>24}  {value:.4g}')
+  (folder / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
+  run.evaluator.save_animation(folder / 'episode.gif', state)
+  print(f'animation: {folder / "episode.gif"}')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['run'])
+  cli.run(main)

@@ -1,0 +1,38 @@
+"""Trains an IDM and a DT on source and target data (phases pretrain and joint).
+
+  python -m alpt_jax.bin.pretrain --config=configs/maze.py:method=alpt --workdir=DIR
+
+The same command goes on where a stopped run left off. Exit codes: 0 done, 1 failed
+(disk, not-a-number), 2 something given is wrong, 42 stopped after a clean save.
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from alpt_jax.errors import UserError
+from alpt_jax.experiment import cli
+from alpt_jax.experiment.config import from_mapping
+from alpt_jax.experiment.run import Run
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run.')
+
+
+def main(argv):
+  del argv
+  config = from_mapping(_CONFIG.value)
+  if config.phase not in ('pretrain', 'joint'):
+    raise UserError(
+      f"phase: bin/pretrain runs pretrain or joint, found '{config.phase}'. Use "
+      'bin/finetune.'
+    )
+  workdir = pathlib.Path(_WORKDIR.value)
+  Run(config).train(workdir)
+  print(f'done: {workdir}')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  cli.run(main)

@@ -1,0 +1,23 @@
+"""Turns a folder of runs into results.csv and report/index.html.
+
+  python -m alpt_jax.bin.report --runs=DIR
+"""
+
+from absl import flags
+
+from alpt_jax.experiment import cli
+from alpt_jax.report import page, runs, tables
+
+_RUNS = flags.DEFINE_string('runs', None, 'Folder that holds run folders.')
+
+
+def main(argv):
+  del argv
+  path = page.build(_RUNS.value)
+  print(tables.to_text(tables.final_table(runs.load_runs(_RUNS.value))))
+  print(f'report: {path}')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['runs'])
+  cli.run(main)

@@ -1,0 +1,227 @@
+"""Which recorded actions are known, and the forgetting of all others.
+
+An action-limited dataset (section 3.3) is a recorded one whose actions are
+overwritten, here, before anything else can see them. Which transitions keep
+theirs is drawn once per (dataset, seed, budget), written to a label file, and
+identified by that file's hash.
+
+One fixed random order of segments per (dataset, seed) makes budgets nested: a
+budget of n keeps the first n transitions of that order, the last segment
+shortened to fit.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from alpt_jax.data.pool import Pool
+from alpt_jax.data.windows import WindowReader
+from alpt_jax.errors import UserError
+from alpt_jax.types import EvaluationWindows
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+  """The transitions of one dataset whose actions are known.
+
+  Attributes:
+    dataset: manifest hash of the pool that they were drawn from.
+    seed: of the draw.
+    segments: (episode, first step, number of steps) each; non-overlapping.
+    heldout_episodes: never trained on in any way, for the honest second figure.
+  """
+
+  dataset: str
+  seed: int
+  segments: tuple[tuple[int, int, int], ...]
+  heldout_episodes: tuple[int, ...]
+
+  @property
+  def budget(self) -> int:
+    """The number of labelled transitions."""
+    return sum(length for _, _, length in self.segments)
+
+  @property
+  def hash(self) -> str:
+    """Identifies the choice; part of every run's identity."""
+    return hashlib.sha256(_to_json(self).encode()).hexdigest()[:16]
+
+
+def draw_labels(
+  pool: Pool,
+  budget: int,
+  seed: int,
+  segment_length: int = 5,
+  heldout_share: float = 0.05,
+) -> Labels:
+  """Chooses exactly `budget` transitions of a pool as random segments.
+
+  Held-out episodes are set aside first and hold no label.
+
+  Args:
+    pool: the recorded dataset; only its lengths and its hash are read.
+    budget: number of transitions that keep their action.
+    seed: of the draw; the same for every budget that shall be nested.
+    segment_length: transitions per segment (ours: 5 for mazes, 50 for Atari),
+      or 0 for whole episodes.
+    heldout_share: share of episodes that is set aside, at least one unless 0.
+
+  Raises:
+    UserError: the pool has fewer transitions than `budget` outside the held-out
+      episodes, or `budget` is not positive.
+  """
+  rng = _generator(pool.manifest_hash, seed)
+  order = rng.permutation(pool.num_episodes)
+  num_heldout = max(1, round(heldout_share * len(order))) if heldout_share else 0
+  heldout, trained = np.sort(order[:num_heldout]), np.sort(order[num_heldout:])
+  available = int(pool.lengths[trained].sum())
+  if not 0 < budget <= available:
+    raise UserError(
+      f'{budget} labels asked for: expected 1 to {available}, the transitions of '
+      f'the {len(trained)} episodes of {pool.spec.name} that are trained on. '
+      'Lower data.labels or record more episodes.'
+    )
+  segments = _segments(pool.lengths, trained, segment_length)
+  kept, missing = [], budget
+  for episode, first, length in segments[rng.permutation(len(segments))].tolist():
+    kept.append((episode, first, min(length, missing)))
+    missing -= kept[-1][2]
+    if not missing:
+      break
+  return Labels(pool.manifest_hash, seed, tuple(kept), tuple(heldout.tolist()))
+
+
+def _generator(dataset: str, seed: int) -> np.random.Generator:
+  return np.random.default_rng([int(dataset, 16), seed])
+
+
+def _segments(lengths, episodes, segment_length) -> np.ndarray:
+  """`[S, 3]` (episode, first, length): episodes cut every `segment_length` steps."""
+  rows = []
+  for episode in episodes:
+    length = int(lengths[episode])
+    stride = segment_length or length
+    rows += [(episode, i, min(stride, length - i)) for i in range(0, length, stride)]
+  return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _to_json(labels: Labels) -> str:
+  return json.dumps(dataclasses.asdict(labels)) + '\n'
+
+
+def save_labels(path: str | os.PathLike, labels: Labels) -> None:
+  """Writes a label file, whole or not at all."""
+  path = pathlib.Path(path)
+  partial = path.with_name(f'{path.name}.partial')
+  partial.write_text(_to_json(labels))
+  os.replace(partial, path)
+
+
+def load_labels(path: str | os.PathLike) -> Labels:
+  """Reads a label file that `save_labels` wrote."""
+  try:
+    fields = json.loads(pathlib.Path(path).read_text())
+    return Labels(
+      fields['dataset'],
+      fields['seed'],
+      tuple(tuple(segment) for segment in fields['segments']),
+      tuple(fields['heldout_episodes']),
+    )
+  except (OSError, KeyError, TypeError, ValueError) as error:
+    raise UserError(f'{path}: not a label file ({error!r}). Draw it anew.') from error
+
+
+def labelled_transitions(pool: Pool, labels: Labels) -> np.ndarray:
+  """Sorted indices of the transitions whose action is known.
+
+  Raises:
+    UserError: the label file was drawn from another dataset.
+  """
+  if labels.dataset != pool.manifest_hash:
+    raise UserError(
+      f'labels of dataset {labels.dataset} do not belong to {pool.spec.name}, whose '
+      f'manifest hash is {pool.manifest_hash}. Draw labels for this dataset.'
+    )
+  ranges = [
+    np.arange(length) + pool.starts[episode] + first
+    for episode, first, length in labels.segments
+  ]
+  return np.sort(np.concatenate(ranges))
+
+
+def trained_transitions(pool: Pool, labels: Labels) -> np.ndarray:
+  """Sorted indices of all transitions outside the held-out episodes."""
+  trained = np.setdiff1d(np.arange(pool.num_episodes), labels.heldout_episodes)
+  return pool.transitions_of(trained)
+
+
+def hide_actions(pool: Pool, labels: Labels) -> Pool:
+  """Returns the pool with every action overwritten that `labels` does not name."""
+  is_labelled = np.zeros(pool.num_transitions, bool)
+  is_labelled[labelled_transitions(pool, labels)] = True
+  actions = np.where(is_labelled, pool.actions, 0).astype(np.int32)
+  return dataclasses.replace(pool, actions=actions, is_labelled=is_labelled)
+
+
+def evaluation_windows(
+  pool: Pool,
+  labels: Labels,
+  vocabulary: tuple[str, ...],
+  seed: int,
+  num_transitions: int,
+  *,
+  heldout: bool = False,
+  window_length: int = 5,
+) -> EvaluationWindows:
+  """Windows with the true actions that the label file hides: evaluation truth.
+
+  Only metric functions may receive the result. Episodes are cut into windows
+  that do not overlap, as they lie; the first of a random order of them, fixed by
+  (dataset, seed) whatever the labels, are taken until `num_transitions` hidden
+  transitions are counted, or all of them where there are fewer. So every method
+  of a seed is scored on the same ones. B is the number of windows.
+
+  Args:
+    pool: the dataset with ALL its actions.
+    labels: what is known to training.
+    vocabulary: the run's joint vocabulary.
+    seed: of the choice.
+    num_transitions: how many to count.
+    heldout: True for the held-out episodes, False for hidden transitions of the
+      episodes trained on.
+    window_length: T.
+  """
+  is_counted = np.zeros(pool.num_transitions, bool)
+  if heldout:
+    is_counted[pool.transitions_of(np.array(labels.heldout_episodes, int))] = True
+  else:
+    is_counted[trained_transitions(pool, labels)] = True
+    is_counted[labelled_transitions(pool, labels)] = False
+  pieces = _segments(pool.lengths, np.arange(pool.num_episodes), window_length)
+  order = _generator(pool.manifest_hash, seed + 1_000_003).permutation(len(pieces))
+  chosen, missing = [], num_transitions
+  for episode, first, length in pieces[order].tolist():
+    indices = np.arange(length) + pool.starts[episode] + first
+    indices = indices[is_counted[indices]][:missing]
+    if len(indices):
+      chosen.append((pool.starts[episode] + first + length - 1, indices))
+      missing -= len(indices)
+    if not missing:
+      break
+  if not chosen:
+    raise UserError(
+      f'{pool.spec.name}: no transition is left to evaluate the IDM on; lower '
+      'data.labels or raise data.heldout_share.'
+    )
+  ends = np.array([end for end, _ in chosen])
+  inside = ends[:, None] + np.arange(1 - window_length, 1)
+  scored = np.zeros(pool.num_transitions, bool)
+  scored[np.concatenate([indices for _, indices in chosen])] = True
+  truth = WindowReader(pool, vocabulary, 0, window_length)(ends)
+  hidden = WindowReader(hide_actions(pool, labels), vocabulary, 0, window_length)(ends)
+  counted = truth.valid & scored[np.maximum(inside, 0)]
+  return EvaluationWindows(hidden, truth.actions, counted)

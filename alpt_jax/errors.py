@@ -1,0 +1,31 @@
+"""What is said, and with which exit code, when something cannot go on.
+
+Floor 0. Every binary turns these into one line on stderr, without a traceback:
+`UserError` into exit code 2 (what was given is wrong; trying again is useless),
+`RunFailed` into exit code 1 (the machine or the numbers failed; the text names
+the last good step), `Preempted` into 42 (stopped after a clean save: the same
+command goes on).
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+  """Something the user gave is wrong: where, what was expected, found, to do."""
+
+
+class RunFailed(Exception):
+  """A correct request failed while running: disk full, not-a-number, ..."""
+
+
+class Preempted(Exception):
+  """Asked to stop, and did, after saving: the same command continues."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+  """Returns `"; did you mean 'x'? Known: ..."` for an unknown word."""
+  known = sorted(known)
+  close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+  hint = f"; did you mean '{close[0]}'?" if close else '.'
+  return f'{hint} Known: {", ".join(known)}'

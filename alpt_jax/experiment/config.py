@@ -1,0 +1,273 @@
+"""A run's configuration: the one schema that every file in `configs/` is held to.
+
+The files in `configs/` are documents for people and import nothing of ours; this
+is where their fields are checked, all of them, before anything is started.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from alpt_jax import methods, relabel
+from alpt_jax.acting.policy import ActingConfig
+from alpt_jax.errors import UserError, did_you_mean
+from alpt_jax.training import optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Which recorded datasets, and how much of the target's actions is known."""
+
+  target: str  # dataset folder
+  sources: tuple[str, ...]  # dataset folders, fully labelled
+  labels: int  # transitions of the target that keep their action
+  segment_length: int  # labelled transitions in a row; 0: whole episodes
+  heldout_share: float  # of the target's episodes, never trained on
+  labelled_share: float  # of the target's rows, drawn from the labelled segments
+  pool_policy_weight: float  # of those rows in the DT's loss; 0: D+ and D- uniform
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The transformer of both models (Table 3)."""
+
+  width: int
+  num_layers: int
+  num_heads: int
+  dropout: float
+  patch_size: int  # of image observations
+  num_transitions: int  # T: the IDM's k
+  context: int  # C: the DT's transitions
+  dtype: str  # of the computation: 'float32' or 'bfloat16'
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+  """How long, how much at once, and when what is written."""
+
+  num_steps: int
+  batch_size: int
+  relabelling: str
+  confidence_weighting: bool
+  loss_normalisation: str
+  log_every: int
+  evaluate_every: int
+  checkpoint_every: int
+  keep_checkpoints: int
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerFields:
+  """`OptimizerConfig` without what `training` already says."""
+
+  name: str
+  learning_rate: float
+  warmup_steps: int
+  schedule: str
+  weight_decay: float
+  clip: float
+  b1: float
+  b2: float
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+  """What is measured, always on the same transitions and pairs for a seed."""
+
+  num_transitions: int  # hidden ones that the IDM is scored on
+  num_episodes: int  # played with sampled actions, and again greedily
+  max_steps: int  # success within so many agent steps
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+  """One training run."""
+
+  experiment: str
+  title: str  # of the method, in tables
+  method: str
+  phase: str
+  seed: int
+  initial: str  # run folder whose last checkpoint it starts from; '' for none
+  data: DataConfig
+  model: ModelConfig
+  training: TrainingConfig
+  optimizer: OptimizerFields
+  acting: ActingConfig
+  evaluation: EvaluationConfig
+
+  def to_dict(self) -> dict[str, Any]:
+    """Plain JSON types."""
+    return json.loads(json.dumps(dataclasses.asdict(self)))
+
+  @property
+  def hash(self) -> str:
+    """Identifies the configuration."""
+    text = json.dumps(self.to_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def from_mapping(fields: Mapping[str, Any]) -> RunConfig:
+  """Checks a config as `ml_collections` or JSON gives it and makes it typed.
+
+  Raises:
+    UserError: naming EVERY unknown, missing, mistyped or impossible field, one
+      per line, with the closest known name.
+  """
+  problems: list[str] = []
+  config = _build(RunConfig, fields, '', problems)
+  if not problems:
+    problems += _impossible(config)
+  if problems:
+    raise UserError('the config has errors:\n  ' + '\n  '.join(problems))
+  return config
+
+
+def _build(kind, fields, prefix, problems):
+  """Builds a (nested) dataclass, collecting what does not fit."""
+  hints = typing.get_type_hints(kind)
+  if not isinstance(fields, Mapping) and not hasattr(fields, 'items'):
+    problems.append(f"{prefix[:-1]}: expected a section, found '{fields}'")
+    return None
+  fields = dict(fields.items())
+  for name in fields:
+    if name not in hints:
+      problems.append(f"{prefix}{name}: unknown field{did_you_mean(name, hints)}")
+  values = {}
+  for name, hint in hints.items():
+    if name not in fields:
+      problems.append(f'{prefix}{name}: missing')
+    elif dataclasses.is_dataclass(hint):
+      values[name] = _build(hint, fields[name], f'{prefix}{name}.', problems)
+    else:
+      values[name] = _cast(fields[name], hint, f'{prefix}{name}', problems)
+  return kind(**values) if len(values) == len(hints) else None
+
+
+def _cast(value, hint, place, problems):
+  """The value in its field's type; whole numbers may stand for floats."""
+  if hint == float | None:
+    if value is None:
+      return None
+    hint = float
+  if hint == tuple[str, ...]:
+    if isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value):
+      return tuple(value)
+  elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+    return float(value)
+  elif type(value) is hint:
+    return value
+  name = getattr(hint, '__name__', str(hint))
+  problems.append(f'{place}: expected {name}, found {value!r}')
+  return value
+
+
+def _impossible(config: RunConfig) -> list[str]:
+  """What is well-typed and still cannot be."""
+  problems = []
+
+  def need(condition, place, text):
+    if not condition:
+      problems.append(f'{place}: {text}')
+
+  def one_of(value, known, place):
+    need(value in known, place, f"'{value}' is not known{did_you_mean(value, known)}")
+
+  one_of(config.method, methods.METHODS, 'method')
+  if config.method in methods.METHODS:
+    phases = methods.METHODS[config.method].phases
+    one_of(config.phase, phases, f'phase (of method {config.method})')
+    wants = methods.METHODS[config.method].uses_sources and config.phase != 'finetune'
+    need(
+      bool(config.data.sources) == wants,
+      'data.sources',
+      f'method {config.method} in phase {config.phase} takes '
+      f'{"at least one source" if wants else "none"}, found {config.data.sources}',
+    )
+  one_of(config.training.relabelling, relabel.MODES, 'training.relabelling')
+  one_of(
+    config.training.loss_normalisation,
+    ('token', 'notebook'),
+    'training.loss_normalisation',
+  )
+  one_of(config.optimizer.name, optimizer.NAMES, 'optimizer.name')
+  one_of(config.optimizer.schedule, optimizer.SCHEDULES, 'optimizer.schedule')
+  one_of(config.model.dtype, ('float32', 'bfloat16'), 'model.dtype')
+  model = config.model
+  need(
+    model.num_heads > 0 and model.width % model.num_heads == 0,
+    'model.num_heads',
+    f'expected a divisor of model.width {model.width}, found {model.num_heads}',
+  )
+  need(
+    0 < model.context < model.num_transitions,
+    'model.context',
+    f'expected 1 to model.num_transitions - 1, found {model.context}',
+  )
+  for section, names in {
+    'training': ('num_steps', 'batch_size', 'keep_checkpoints'),
+    'model': ('width', 'num_layers', 'patch_size'),
+    'evaluation': ('num_transitions', 'num_episodes', 'max_steps'),
+    'data': ('labels',),
+  }.items():
+    for name in names:
+      value = getattr(getattr(config, section), name)
+      need(value > 0, f'{section}.{name}', f'expected at least 1, found {value}')
+  for name in ('heldout_share', 'labelled_share'):
+    value = getattr(config.data, name)
+    need(0 <= value < 1, f'data.{name}', f'expected 0 <= {name} < 1, found {value}')
+  need(
+    bool(config.initial) <= (config.phase == 'finetune'),
+    'initial',
+    f'only phase finetune starts from another run, this is {config.phase}',
+  )
+  need(config.seed >= 0, 'seed', f'expected 0 or more, found {config.seed}')
+  return problems
+
+
+def claim_workdir(workdir: pathlib.Path, config: RunConfig) -> None:
+  """Makes a folder this run's own, or finds that it already is.
+
+  Raises:
+    UserError: another run's config lies there; every differing key is named.
+  """
+  path = workdir / 'config.json'
+  mine = config.to_dict()
+  if path.is_file():
+    theirs = json.loads(path.read_text())
+    flat_mine, flat_theirs = _flatten(mine), _flatten(theirs)
+    keys = [
+      f'{key} (there {flat_theirs.get(key)!r}, now {flat_mine.get(key)!r})'
+      for key in sorted({*flat_mine, *flat_theirs})
+      if flat_mine.get(key) != flat_theirs.get(key)
+    ]
+    if keys:
+      raise UserError(
+        f'{workdir}: holds another run; it differs in {", ".join(keys)}. Choose '
+        'another --workdir, or remove this one.'
+      )
+    return
+  workdir.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(mine, indent=2) + '\n')
+
+
+def read_config(workdir: pathlib.Path) -> RunConfig:
+  """The config of a run folder."""
+  path = workdir / 'config.json'
+  if not path.is_file():
+    raise UserError(f'{workdir}: not a run folder, config.json is missing.')
+  return from_mapping(json.loads(path.read_text()))
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  flat = {}
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      flat |= _flatten(value, f'{prefix}{key}.')
+    else:
+      flat[f'{prefix}{key}'] = value
+  return flat

@@ -1,0 +1,57 @@
+"""Who a run is: written beside its checkpoints and on every result row."""
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import subprocess
+
+import jax
+
+from alpt_jax import methods
+from alpt_jax.experiment.config import RunConfig
+from alpt_jax.experiment.datasets import RunData
+
+_PACKAGES = ('alpt-jax', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> None:
+  """Writes `identity.json`; a resumed run keeps the first one."""
+  path = workdir / 'identity.json'
+  if path.is_file():
+    return
+  all_labelled = methods.get(config.method).all_labelled
+  identity = {
+    'experiment': config.experiment,
+    'method': config.title,
+    'labels': 'all' if all_labelled else config.data.labels,
+    'seed': config.seed,
+    'environment': data.target.spec.name,
+    'config_hash': config.hash,
+    'label_hash': data.labels.hash,
+    'data_hash': data.hash,
+    'git_commit': _git_commit(),
+    'versions': {name: _version(name) for name in _PACKAGES},
+    'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+    'started': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+  }
+  path.write_text(json.dumps(identity, indent=2) + '\n')
+
+
+def _version(name: str) -> str:
+  try:
+    return importlib.metadata.version(name)
+  except importlib.metadata.PackageNotFoundError:
+    return 'not installed'
+
+
+def _git_commit() -> str:
+  """The commit of the source, with '+changes' when it was edited."""
+  source = pathlib.Path(__file__).parent
+  command = ['git', '-C', str(source), 'describe', '--always', '--exclude=*']
+  command += ['--dirty=+changes']
+  try:
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+  except (OSError, subprocess.CalledProcessError):
+    return 'unknown'
+  return result.stdout.strip()

@@ -1,0 +1,60 @@
+"""What is minimised and what is reported: masked means over transitions.
+
+Floor 1. Every function takes weights, 0 on whatever must not count; a sum of
+weights of 0 gives 0, not NaN.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def weighted_mean(values, weights):
+  """`sum(weights * values) / sum(weights)`; 0 where all weights are 0.
+
+  Padded positions may hold anything, infinities included: they are dropped
+  before they are multiplied.
+  """
+  weights = weights.astype(jnp.float32)
+  total = jnp.where(weights > 0, values * weights, 0.0).sum()
+  return total / jnp.maximum(weights.sum(), jnp.finfo(jnp.float32).tiny)
+
+
+def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
+  """Mean cross-entropy over the weighted positions, in nats.
+
+  Args:
+    logits: `[..., C]`, any float dtype; computed in float32.
+    targets: `[...]` int class indices, or `[..., C]` probabilities.
+    weights: `[...]`, 0 where a position must not count.
+    normalisation: 'token' for the plain cross-entropy, 'notebook' for Lee et
+      al.'s public notebook, which divides it by the number of classes C.
+  """
+  log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+  if targets.ndim == logits.ndim:
+    values = -(targets * log_probabilities).sum(-1)
+  else:
+    values = -jnp.take_along_axis(log_probabilities, targets[..., None], -1)[..., 0]
+  if normalisation == 'notebook':
+    values = values / logits.shape[-1]
+  return weighted_mean(values, weights)
+
+
+def accuracy(guesses, targets, weights):
+  """Share of weighted positions where `guesses == targets`."""
+  return weighted_mean((guesses == targets).astype(jnp.float32), weights)
+
+
+def expected_calibration_error(confidence, correct, weights, num_bins: int = 15):
+  """Mean gap between confidence and accuracy over equal-width confidence bins.
+
+  Args:
+    confidence: `[...]` in [0, 1].
+    correct: `[...]` bool.
+    weights: `[...]`, 0 where a position must not count.
+    num_bins: Guo et al. (2017) use 15.
+  """
+  bins = jnp.clip((confidence * num_bins).astype(jnp.int32), 0, num_bins - 1)
+  inside = jax.nn.one_hot(bins, num_bins) * weights[..., None]
+  axes = tuple(range(inside.ndim - 1))
+  gap = (inside * (correct - confidence)[..., None]).sum(axes)
+  return jnp.abs(gap).sum() / jnp.maximum(weights.sum(), jnp.finfo(jnp.float32).tiny)

@@ -1,0 +1,110 @@
+"""The paper's Table 2 as data: which data trains which model in which phase.
+
+Floor 2. Data has three parts: 'source' (D_d, fully labelled games), 'labelled'
+(D_*^+, the target's few labelled transitions) and 'target' (D_*^+ and D_*^-, all
+of the target's recorded play, nearly all of it without actions). A phase is
+'pretrain', then 'finetune' (section 4.2), or 'joint', both at once (the mazes,
+section 5.6).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from alpt_jax.errors import UserError, did_you_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+  """What one part of the data trains.
+
+  Attributes:
+    idm: the inverse dynamics model, wherever an action is recorded.
+    policy: the decision transformer: returns, rewards, and recorded actions.
+    relabel: the IDM's guesses stand in for missing actions, so the decision
+      transformer learns those too.
+  """
+
+  idm: bool
+  policy: bool
+  relabel: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """One row of Table 2.
+
+  Attributes:
+    title: what the paper calls it.
+    has_idm: whether an IDM exists at all.
+    uses_sources: whether other environments' data takes part.
+    all_labelled: the target's actions are not hidden (the oracle, ours).
+    phases: phase -> part of the data -> what it trains.
+  """
+
+  title: str
+  has_idm: bool
+  uses_sources: bool
+  all_labelled: bool
+  phases: Mapping[str, Mapping[str, Use]]
+
+
+# The recorded actions train both models; everything recorded trains the policy.
+_RECORDED = Use(idm=True, policy=True)
+_RELABELLED = Use(idm=False, policy=True, relabel=True)
+_TARGET_WITH_IDM = {'labelled': _RECORDED, 'target': _RELABELLED}
+_TARGET_LABELS_ONLY = {'labelled': Use(idm=False, policy=True)}
+
+METHODS: dict[str, Method] = {
+  'dt1': Method(
+    title='DT1',
+    has_idm=False,
+    uses_sources=False,
+    all_labelled=False,
+    phases={'joint': _TARGET_LABELS_ONLY, 'finetune': _TARGET_LABELS_ONLY},
+  ),
+  'dt1-idm': Method(
+    title='DT1-IDM',
+    has_idm=True,
+    uses_sources=False,
+    all_labelled=False,
+    phases={'joint': _TARGET_WITH_IDM, 'finetune': _TARGET_WITH_IDM},
+  ),
+  'alpt': Method(
+    title='ALPT',
+    has_idm=True,
+    uses_sources=True,
+    all_labelled=False,
+    phases={
+      'pretrain': {'source': _RECORDED, **_TARGET_WITH_IDM},
+      'joint': {'source': _RECORDED, **_TARGET_WITH_IDM},
+      'finetune': _TARGET_WITH_IDM,
+    },
+  ),
+  'oracle': Method(
+    title='Oracle',
+    has_idm=True,
+    uses_sources=False,
+    all_labelled=True,
+    phases={
+      'joint': {'target': _RECORDED},
+      'finetune': {'target': _RECORDED},
+    },
+  ),
+}
+
+
+def get(name: str) -> Method:
+  """The method of that name, or `UserError` with the known ones."""
+  if name not in METHODS:
+    raise UserError(f"method '{name}' is not known{did_you_mean(name, METHODS)}.")
+  return METHODS[name]
+
+
+def parts(name: str, phase: str) -> Mapping[str, Use]:
+  """What each part of the data trains in one phase of a method."""
+  phases = get(name).phases
+  if phase not in phases:
+    raise UserError(
+      f"method '{name}' has no phase '{phase}': expected one of {', '.join(phases)}."
+    )
+  return phases[phase]

@@ -1,0 +1,1 @@
+"""The two models, in Flax linen; fields only, no config object inside."""

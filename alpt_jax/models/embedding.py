@@ -1,0 +1,116 @@
+"""Observations, returns, actions and rewards -> tokens of width D."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from alpt_jax.specs import ObservationSpec
+
+# Standard deviation of embedding tables, positions and encodings (Lee et al.).
+_STDDEV = 0.02
+
+
+def num_observation_tokens(spec: ObservationSpec, patch_size: int) -> int:
+  """P: how many tokens one observation becomes.
+
+  An image whose side is no multiple of the patch loses its remainder, as a
+  'VALID' convolution does; an image smaller than the patch has no token.
+  """
+  if spec.kind == 'image':
+    return (spec.shape[0] // patch_size) * (spec.shape[1] // patch_size)
+  return 1
+
+
+class ObservationEmbedding(nn.Module):
+  """`[B, F, ...]` observations of F frames -> `[B, F, P, D]` tokens.
+
+  An image becomes patches, each projected linearly, plus a learned encoding of
+  its place; a vector one linear projection; integers the same and, added to it, a
+  learned row for each (entry, value): the numbers tell at once which way a
+  coordinate moved (with rows alone the maze IDM stood at .62 after 1,000 steps,
+  with numbers at .97), the rows tell one cell from the next.
+
+  Attributes:
+    spec: the form of the observations.
+    width: D.
+    patch_size: side of a square patch; read for images only.
+    dtype: of the computation.
+  """
+
+  spec: ObservationSpec
+  width: int
+  patch_size: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, observations):
+    if self.spec.kind == 'image':
+      return self._image(observations)
+    if self.spec.kind == 'integers':
+      return self._integers(observations)[:, :, None]
+    project = nn.Dense(self.width, dtype=self.dtype, name='vector')
+    return project(observations)[:, :, None]
+
+  def _image(self, observations):
+    batch, frames, height, width, channels = observations.shape
+    side = self.patch_size
+    rows, columns = height // side, width // side
+    pixels = observations[:, :, : rows * side, : columns * side].astype(self.dtype)
+    pixels = (pixels / 255).reshape(batch, frames, rows, side, columns, side, channels)
+    patches = pixels.transpose(0, 1, 2, 4, 3, 5, 6)
+    patches = patches.reshape(batch, frames, rows * columns, -1)
+    tokens = nn.Dense(self.width, dtype=self.dtype, name='image_emb')(patches)
+    encoding = self.param(
+      'image_pos_enc',
+      nn.initializers.normal(_STDDEV),
+      (1, 1, rows * columns, self.width),
+    )
+    return tokens + encoding
+
+  def _integers(self, observations):
+    entries, values = self.spec.shape[0], self.spec.num_values
+    rows = observations.astype(jnp.int32) + jnp.arange(entries) * values
+    table = token_embedding(entries * values, self.width, self.dtype, 'table')
+    # Centred, with the unit variance of a uniform entry.
+    deviation = ((values**2 - 1) / 12) ** 0.5
+    numbers = (observations.astype(self.dtype) - (values - 1) / 2) / deviation
+    project = nn.Dense(self.width, dtype=self.dtype, name='vector')
+    return project(numbers) + table(rows).sum(-2)
+
+
+class ActionEmbedding(nn.Module):
+  """Joint actions -> tokens, with one further row for an unknown action.
+
+  The one place of the model that knows of missing actions. The row stands apart
+  from the table, so a vocabulary grows at the table's end.
+
+  Attributes:
+    num_actions: A.
+    width: D.
+    dtype: of the computation.
+  """
+
+  num_actions: int
+  width: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, actions, is_known):
+    """`actions [...]` int32, read only where `is_known [...]` -> `[..., D]`."""
+    init = nn.initializers.truncated_normal(_STDDEV)
+    table = nn.Embed(
+      self.num_actions, self.width, embedding_init=init, dtype=self.dtype, name='table'
+    )
+    unknown = self.param('unknown', init, (self.width,))
+    return jnp.where(is_known[..., None], table(actions), unknown.astype(self.dtype))
+
+
+def token_embedding(num_values: int, width: int, dtype, name: str) -> nn.Embed:
+  """The table of returns or rewards."""
+  init = nn.initializers.truncated_normal(_STDDEV)
+  return nn.Embed(num_values, width, embedding_init=init, dtype=dtype, name=name)
+
+
+def position_embedding(module: nn.Module, num_tokens: int, width: int):
+  """`[num_tokens, width]`: the learned embedding of a token's place."""
+  init = nn.initializers.truncated_normal(_STDDEV)
+  return module.param('positional_embeddings', init, (num_tokens, width))

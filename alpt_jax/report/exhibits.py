@@ -1,0 +1,125 @@
+"""What recording and evaluation left to look at: mazes, data cards, animations.
+
+All of it is optional; text is escaped, pictures become part of the page.
+"""
+
+import base64
+import html
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alpt_jax.report.runs import ALL_LABELS, Run, method_rank, read_object
+from alpt_jax.report.tables import format_labels
+
+MOST_ANIMATIONS = 6
+
+
+def show_animations(runs: Sequence[Run]) -> list[str]:
+  """The chosen animations with captions, as HTML; [] when no run left one."""
+  figures = []
+  for run, path in choose_animations(runs):
+    budget = format_labels(run.labels)
+    caption = f'{run.method}, {budget} labels, seed {run.seed}'
+    if path.stem != 'episode':
+      caption += f' ({path.stem})'
+    if len({each.experiment for each in runs}) > 1:
+      caption = f'{run.experiment}: {caption}'
+    figures.append(
+      f'<figure>{_embedded(path, caption)}'
+      f'<figcaption>{html.escape(caption)}</figcaption></figure>'
+    )
+  return [f'<div class="cards pixels">{"".join(figures)}</div>'] if figures else []
+
+
+def choose_animations(runs: Sequence[Run]) -> list[tuple[Run, pathlib.Path]]:
+  """At most `MOST_ANIMATIONS` animations that say different things.
+
+  One after the other: a method that was shown least so far, the first seed, the
+  smallest budget (where methods differ most), then the largest, then others.
+  Shown in the order of the table.
+  """
+  budgets = sorted({r.labels for r in runs if r.labels != ALL_LABELS})
+  preferred = [*budgets[:1], *budgets[:0:-1], ALL_LABELS]
+  left = [(run, path) for run in runs for path in sorted(run.folder.glob('*.gif'))]
+  chosen = []
+  while left and len(chosen) < MOST_ANIMATIONS:
+
+    def rank(candidate):
+      run, path = candidate
+      shown = sum(run.method == other.method for other, _ in chosen)
+      repeats = sum(run is other for other, _ in chosen)
+      return (
+        shown,
+        repeats,
+        run.seed,
+        preferred.index(run.labels),
+        method_rank(run.method),
+        path.name != 'episode.gif',
+      )
+
+    best = min(left, key=rank)
+    left.remove(best)
+    chosen.append(best)
+  order = {id(run): place for place, run in enumerate(runs)}
+  return sorted(chosen, key=lambda item: (order[id(item[0])], item[1].name))
+
+
+def show_environments(root: pathlib.Path) -> list[str]:
+  """Picture, main numbers and warnings of every environment, as HTML; or []."""
+  folders = sorted(
+    folder
+    for folder in (root / 'data').glob('*/')
+    if any((folder / name).is_file() for name in ('picture.png', 'card.json'))
+  )
+  figures = ''.join(_environment(folder) for folder in folders)
+  return [f'<div class="cards pixels">{figures}</div>'] if figures else []
+
+
+def _environment(folder: pathlib.Path) -> str:
+  picture, card = folder / 'picture.png', folder / 'card.json'
+  parts = [f'<h3>{html.escape(folder.name)}</h3>']
+  if picture.is_file():
+    parts.append(_embedded(picture, f'picture of {folder.name}'))
+  if card.is_file():
+    parts.append(_card(read_object(card)))
+  return f'<figure>{"".join(parts)}</figure>'
+
+
+def _embedded(path: pathlib.Path, alt: str) -> str:
+  kind = path.suffix.lstrip('.').lower()
+  data = base64.b64encode(path.read_bytes()).decode()
+  return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{data}">'
+
+
+def _card(card: Mapping[str, Any]) -> str:
+  """A data card's short entries as a small table, its warnings below."""
+  warnings = card.get('warnings') or []
+  warnings = warnings if isinstance(warnings, list) else [warnings]
+  lines = [
+    f'<tr><th>{html.escape(str(key).replace("_", " "))}</th>'
+    f'<td>{html.escape(_card_text(key, value))}</td></tr>'
+    for key, value in card.items()
+    if key != 'warnings' and len(_card_text(key, value)) <= 120
+  ]
+  notes = (f'<p class="warning">{html.escape(str(text))}</p>' for text in warnings)
+  return f'<table>{"".join(lines)}</table>{"".join(notes)}'
+
+
+def _card_text(key: str, value: Any) -> str:
+  if isinstance(value, Mapping):
+    if key == 'action_histogram' and _total(value):
+      shares = {name: count / _total(value) for name, count in value.items()}
+      return ', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())
+    return ', '.join(f'{name} {_card_text("", item)}' for name, item in value.items())
+  if isinstance(value, int) and not isinstance(value, bool):
+    return f'{value:,}'
+  if isinstance(value, float):
+    return f'{value:.4g}'
+  return value if isinstance(value, str) else json.dumps(value)
+
+
+def _total(histogram: Mapping[str, Any]) -> float:
+  counts = histogram.values()
+  return sum(counts) if all(isinstance(count, int | float) for count in counts) else 0

@@ -1,0 +1,247 @@
+"""report/index.html: one file that opens from disk, without a network or script.
+
+Images stand in the page as base64, styles inline; the same pictures are written
+beside it for a README. All text that comes from files is escaped.
+"""
+
+import base64
+import html
+import json
+import os
+import pathlib
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from alpt_jax.report import curves
+from alpt_jax.report.exhibits import show_animations, show_environments
+from alpt_jax.report.headline import headline
+from alpt_jax.report.runs import (
+  Run,
+  has_metric,
+  load_runs,
+)
+from alpt_jax.report.tables import (
+  final_table,
+  format_labels,
+  replace_file,
+  to_html,
+  write_results_csv,
+)
+
+_CURVES = {
+  'success_sampled': 'Success in the target, actions sampled',
+  'success_greedy': 'Success in the target, likeliest action',
+  'idm_accuracy': 'IDM accuracy on hidden target actions',
+}
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
+  max-width: 1120px; margin: 2.5rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { margin-top: 2.6rem; }
+h3 { font-size: 1rem; margin: .4rem 0; }
+.lead { font-size: 1.12rem; border-left: 4px solid #0072B2; padding-left: 1rem; }
+.quiet { color: #666; font-size: .9rem; }
+.warning { color: #a33c00; }
+.wide { overflow-x: auto; }
+img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums;
+  font-size: .92rem; }
+th, td { padding: .28rem .65rem; text-align: right; white-space: nowrap;
+  vertical-align: top; }
+th { border-bottom: 2px solid #444; white-space: normal; vertical-align: bottom; }
+.word { text-align: left; }
+.words th, .words td { text-align: left; }
+tr.section td, .words td { border-top: 1px solid #ddd; }
+tr.reference { color: #777; font-style: italic; }
+.cards { display: flex; flex-wrap: wrap; gap: 1.6rem; }
+figure { margin: 0; width: 320px; } figcaption { font-size: .9rem; color: #444; }
+.pixels img { width: 100%; image-rendering: pixelated; border: 1px solid #ddd; }
+.cards td, .cards th { padding: .1rem .6rem .1rem 0; white-space: normal;
+  border: 0; text-align: left; font-weight: normal; }
+details table { margin-bottom: 1.2rem; }
+summary { cursor: pointer; font-weight: bold; }
+"""
+
+
+def build(root: str | os.PathLike) -> pathlib.Path:
+  """Reads a folder of runs, writes `results.csv` and the page; returns its path.
+
+  Raises:
+    UserError: no runs there, or a damaged file.
+  """
+  root = pathlib.Path(root)
+  runs = load_runs(root)
+  write_results_csv(root / 'results.csv', runs)
+  return write_page(root, runs)
+
+
+def write_page(root: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
+  """Writes `<root>/report/index.html` and its pictures as PNG files beside it.
+
+  Whatever is missing (a metric, recorded mazes, animations) leaves its section
+  out; the page never fails for it.
+
+  Args:
+    root: the folder that `runs` were loaded from; `data/` there may hold the
+      pictures and cards of recorded environments.
+    runs: at least one.
+
+  Returns:
+    The path of the page.
+  """
+  root = pathlib.Path(root)
+  folder = root / 'report'
+  rows = final_table(runs)
+  pictures = _pictures(runs)
+  for name, content in pictures.items():
+    replace_file(folder / name, content)
+  replace_file(folder / 'overview.png', curves.draw_overview(runs))
+  title = f'ALPT: {", ".join(sorted({run.experiment for run in runs}))}'
+  body = [
+    f'<h1>{html.escape(title)}</h1>',
+    _summary(runs),
+    *(f'<p class="lead">{html.escape(line)}</p>' for line in headline(rows)),
+    _section('Final scores', f'<div class="wide">{to_html(rows)}</div>'),
+    _section(
+      'Few labels and many',
+      _image(pictures.pop('labels-gap.png'), 'bars of the final scores'),
+    ),
+    _section(
+      'While training',
+      *(_image(content, f'curves: {name}') for name, content in pictures.items()),
+    ),
+    _section('The recorded environments', *show_environments(root)),
+    _section('The trained agents', *show_animations(runs)),
+    _section('Runs without a result', *_unfinished(root, runs)),
+    _section('How to read this', _READING),
+    _section('What was run', _identities(root, runs)),
+  ]
+  page = (
+    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width">\n'
+    f'<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n'
+    + '\n'.join(filter(None, body))
+    + '\n</body>\n</html>\n'
+  )
+  return replace_file(folder / 'index.html', page.encode())
+
+
+def _pictures(runs: Sequence[Run]) -> dict[str, bytes]:
+  """File name -> PNG: the bars, then the curves of what was measured."""
+  pictures = {'labels-gap.png': curves.draw_labels_gap(runs)}
+  for metric, title in _CURVES.items():
+    if has_metric(runs, metric):
+      name = f'curves-{metric.replace("_", "-")}.png'
+      pictures[name] = curves.draw_curves(runs, metric, title)
+  return pictures
+
+
+def _section(title: str, *parts: str) -> str:
+  """A section, or nothing when it has no content."""
+  content = '\n'.join(filter(None, parts))
+  return f'<h2>{html.escape(title)}</h2>\n{content}' if content else ''
+
+
+def _image(png: bytes, alt: str) -> str:
+  width = struct.unpack('>I', png[16:20])[0] // 2  # drawn at twice its size
+  data = base64.b64encode(png).decode()
+  return (
+    f'<p><img width="{width}" alt="{html.escape(alt)}" '
+    f'src="data:image/png;base64,{data}"></p>'
+  )
+
+
+def _summary(runs: Sequence[Run]) -> str:
+  finished = sum(run.is_finished and bool(run.evaluations) for run in runs)
+  seeds = len({run.seed for run in runs})
+  targets = sorted({str(run.identity.get('environment', '')) for run in runs} - {''})
+  text = f'{len(runs)} runs, {finished} with a final result, {seeds} seeds. '
+  if targets:
+    text += f'Target: {", ".join(targets)}. '
+  text += 'All rows: results.csv, in the folder above this page.'
+  return f'<p class="quiet">{html.escape(text)}</p>'
+
+
+def _unfinished(root: pathlib.Path, runs: Sequence[Run]) -> list[str]:
+  shown = [run for run in runs if not (run.is_finished and run.evaluations)]
+  if not shown:
+    return []
+  head = ['run', 'method', 'labels', 'seed', 'state', 'last evaluation', 'message']
+  cells = [
+    [
+      _place(root, run),
+      run.method,
+      format_labels(run.labels),
+      run.seed,
+      run.state,
+      f'step {run.last["step"]:,}' if run.evaluations else 'none',
+      run.status.get('message', ''),
+    ]
+    for run in shown
+  ]
+  return [_word_table(head, cells)]
+
+
+def _place(root: pathlib.Path, run: Run) -> str:
+  return os.path.relpath(run.folder, root)
+
+
+def _word_table(head: Iterable[Any], lines: Iterable[Iterable[Any]]) -> str:
+  def row(tag, cells):
+    return ''.join(f'<{tag}>{html.escape(_plain(cell))}</{tag}>' for cell in cells)
+
+  body = '\n'.join(f'<tr>{row("td", cells)}</tr>' for cells in lines)
+  return (
+    f'<div class="wide"><table class="words">\n<tr>{row("th", head)}</tr>\n{body}\n'
+    '</table></div>'
+  )
+
+
+def _plain(value: Any) -> str:
+  if value is None:
+    return ''
+  if isinstance(value, Mapping):
+    return ', '.join(f'{key} {_plain(item)}' for key, item in value.items())
+  return value if isinstance(value, str) else json.dumps(value)
+
+
+def _identities(root: pathlib.Path, runs: Sequence[Run]) -> str:
+  """Every key of every identity: once where all runs agree, else per run."""
+  keys = list(dict.fromkeys(key for run in runs for key in run.identity))
+  texts = {key: [_plain(run.identity.get(key)) for run in runs] for key in keys}
+  same = [key for key in keys if len(set(texts[key])) == 1 and len(runs) > 1]
+  differing = [key for key in keys if key not in same]
+  parts = []
+  if same:
+    parts.append('<p>The same for all runs:</p>')
+    parts.append(_word_table(['', ''], [(key, texts[key][0]) for key in same]))
+  lines = [
+    [_place(root, run), *(texts[key][index] for key in differing)]
+    for index, run in enumerate(runs)
+  ]
+  parts.append(_word_table(['run', *differing], lines))
+  return (
+    f'<details><summary>The identity of all {len(runs)} runs</summary>\n'
+    + '\n'.join(parts)
+    + '\n</details>'
+  )
+
+
+_READING = """<ul>
+<li><b>IDM accuracy</b>: share of the target's hidden actions that the inverse
+dynamics model names correctly. <i>Most common action</i> is what always guessing
+the same one would score; <i>best possible</i> falls short of 1 because a bump looks
+alike in several directions.</li>
+<li><b>Success</b>: share of episodes in the target that reach the goal within the
+step limit. <b>Sampled</b> draws each action from the policy's distribution;
+<b>greedy</b> takes the likeliest one, so an agent that bumps into a wall once stands
+there until the episode ends. Sampled is the main figure.</li>
+<li><b>&plusmn;</b>, shades and whiskers are one sample standard deviation over the
+seeds named in the table; with two or three seeds they are a rough guide, which is why
+the seeds are drawn one by one. One seed has no deviation.</li>
+<li>Each run counts with its <b>last</b> evaluation, not its best. Nothing is tuned or
+chosen on these evaluations.</li>
+<li>Runs that failed or did not finish are listed, and are counted only where no run
+of their method and label budget has finished; the table says so.</li>
+</ul>"""

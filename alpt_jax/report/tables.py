@@ -1,0 +1,293 @@
+"""results.csv with every evaluation, and the final table over seeds.
+
+Every number that a report shows as 'mean ± deviation' is a `Spread` made here:
+the arithmetic mean and the SAMPLE standard deviation (n - 1) over seeds.
+"""
+
+import csv
+import dataclasses
+import html
+import io
+import json
+import os
+import pathlib
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from alpt_jax.report.runs import Run, counted_runs, group_runs, value_of
+
+# The run's names, then the figures that every report has; the order is public.
+_RUN_COLUMNS = ['experiment', 'method', 'labels', 'seed']
+CSV_HEAD = [*_RUN_COLUMNS, 'step', 'idm_accuracy', 'success_sampled', 'success_greedy']
+CSV_TAIL = ['config_hash', 'label_hash', 'data_hash', 'git_commit', 'versions']
+
+# Sampled success first: a greedy maze policy that bumps once bumps forever, so
+# the greedy figure measures luck with bumps beside skill.
+METRICS = {
+  'success_sampled': 'success, sampled',
+  'success_greedy': 'success, greedy',
+  'idm_accuracy': 'IDM accuracy',
+  'idm_accuracy_heldout': 'IDM accuracy, held out',
+}
+
+# Evaluation key -> what readers call it, and the column it is comparable with.
+REFERENCES = {
+  'random_walk': ('random walk', 'success_sampled'),
+  'behaviour': ('behaviour policy', 'success_sampled'),
+  'optimal': ('optimal policy', 'success_sampled'),
+  'idm_majority': ('most common action', 'idm_accuracy'),
+  'idm_ceiling': ('best possible IDM', 'idm_accuracy'),
+}
+
+
+class Spread(NamedTuple):
+  """A number measured once per seed.
+
+  Attributes:
+    mean: over `values`.
+    deviation: sample standard deviation; None for a single seed, which has none.
+    values: one per seed, seeds ascending.
+  """
+
+  mean: float
+  deviation: float | None
+  values: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TableRow:
+  """One line of the final table: a method at a label budget, or a reference.
+
+  Attributes:
+    experiment: its experiment.
+    labels: number of labels or 'all'; None for a reference.
+    method: name of the method or of the reference.
+    num_seeds: runs that the means are taken over.
+    steps: the different last steps of those runs, ascending; normally one.
+    spreads: metric -> its spread, only metrics that were measured.
+    note: what the reader must know about missing runs; '' normally.
+  """
+
+  experiment: str
+  labels: int | str | None
+  method: str
+  num_seeds: int
+  steps: tuple[int, ...]
+  spreads: Mapping[str, Spread]
+  note: str = ''
+
+  @property
+  def is_reference(self) -> bool:
+    return self.labels is None
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+  """Mean and sample standard deviation of what was measured; None if nothing."""
+  values = tuple(value for value in values if value is not None)
+  if not values:
+    return None
+  deviation = statistics.stdev(values) if len(values) > 1 else None
+  return Spread(statistics.fmean(values), deviation, values)
+
+
+def replace_file(path: str | os.PathLike, content: bytes) -> pathlib.Path:
+  """Writes a file complete or not at all: whoever reads it never sees half."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f'{path.name}.partial-{os.getpid()}')
+  try:
+    partial.write_bytes(content)
+    os.replace(partial, path)
+  finally:
+    partial.unlink(missing_ok=True)
+  return path
+
+
+def write_results_csv(path: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
+  """Writes one row per evaluation of every run, finished or not.
+
+  Columns: `CSV_HEAD`, then all other evaluation keys sorted, then `CSV_TAIL`. A
+  value that was not measured is an empty cell.
+  """
+  named = {*CSV_HEAD, *CSV_TAIL, 'kind'}
+  others = {key for run in runs for row in run.evaluations for key in row} - named
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  columns = [*CSV_HEAD, *sorted(others), *CSV_TAIL]
+  writer.writerow(columns)
+  for run in runs:
+    for row in run.evaluations:
+      # The identity wins: an evaluation row must not rename its own run.
+      cells = {**row, **{key: run.identity.get(key) for key in _RUN_COLUMNS + CSV_TAIL}}
+      writer.writerow([_cell(cells.get(column)) for column in columns])
+  return replace_file(path, text.getvalue().encode())
+
+
+def _cell(value: Any) -> Any:
+  if isinstance(value, dict | list):
+    return json.dumps(value, sort_keys=True, separators=(',', ':'))
+  return '' if value is None else value
+
+
+def final_table(runs: Sequence[Run]) -> list[TableRow]:
+  """Mean and deviation over seeds of each run's last evaluation.
+
+  One row per (experiment, labels, method), then the experiment's references. A
+  group whose runs all failed before an evaluation keeps its row, with a note.
+  """
+  rows = []
+  for experiment in dict.fromkeys(run.experiment for run in runs):
+    own = [run for run in runs if run.experiment == experiment]
+    groups = group_runs(own)
+    rows += [_method_row(*key, group) for key, group in groups.items()]
+    counted = [run for group in groups.values() for run in counted_runs(group)]
+    rows += _reference_rows(experiment, counted)
+  return rows
+
+
+def _method_row(experiment, labels, method, group) -> TableRow:
+  counted = counted_runs(group)
+  spreads = {name: spread(value_of(r.last, name) for r in counted) for name in METRICS}
+  return TableRow(
+    experiment=experiment,
+    labels=labels,
+    method=method,
+    num_seeds=len(counted),
+    steps=tuple(sorted({run.last['step'] for run in counted})),
+    spreads={name: found for name, found in spreads.items() if found},
+    note=_note(group, counted),
+  )
+
+
+def _note(group: Sequence[Run], counted: Sequence[Run]) -> str:
+  if not counted:
+    return 'no evaluation'
+  if not all(run.is_finished for run in counted):
+    return 'not finished'
+  left_out = len(group) - len(counted)
+  return f'{left_out} unfinished, not counted' if left_out else ''
+
+
+def _reference_rows(experiment: str, runs: Sequence[Run]) -> list[TableRow]:
+  """References over seeds; all methods of a seed share them, so one per seed."""
+  rows = []
+  for key, (name, column) in REFERENCES.items():
+    found = reference(runs, key)
+    if found:
+      rows.append(
+        TableRow(experiment, None, name, len(found.values), (), {column: found})
+      )
+  return rows
+
+
+def reference(runs: Sequence[Run], key: str) -> Spread | None:
+  """Spread over seeds of a reference, averaged over the runs of a seed first."""
+  by_seed = {}
+  for run in runs:
+    by_seed.setdefault(run.seed, []).append(value_of(run.last, key))
+  means = (spread(by_seed[seed]) for seed in sorted(by_seed))
+  return spread(found.mean for found in means if found)
+
+
+def format_spread(found: Spread | None) -> str:
+  """'0.700 ± 0.052'; without a deviation for one seed; '-' if not measured."""
+  if found is None:
+    return '-'
+  if found.deviation is None:
+    return f'{found.mean:.3f}'
+  return f'{found.mean:.3f} ± {found.deviation:.3f}'
+
+
+def format_steps(steps: Sequence[int]) -> str:
+  """'1,500', or '750 to 1,500' when seeds ended at different steps."""
+  if not steps:
+    return '-'
+  ends = dict.fromkeys((min(steps), max(steps)))
+  return ' to '.join(f'{step:,}' for step in ends)
+
+
+def format_labels(labels: int | str) -> str:
+  """'1,000' or 'all'."""
+  return f'{labels:,}' if isinstance(labels, int) else labels
+
+
+def _columns(rows: Sequence[TableRow]) -> list[tuple[str, Any]]:
+  """(heading, function of a row) of every column that says something."""
+  columns = [
+    ('experiment', lambda row: row.experiment),
+    ('labels', lambda row: '' if row.is_reference else format_labels(row.labels)),
+    ('method', lambda row: row.method),
+    ('seeds', lambda row: str(row.num_seeds)),
+    ('step', lambda row: '' if row.is_reference else format_steps(row.steps)),
+  ]
+  if len({row.experiment for row in rows}) < 2:
+    del columns[0]
+  for name, heading in METRICS.items():
+    if any(name in row.spreads for row in rows):
+      columns.append(
+        (heading, lambda row, name=name: format_spread(row.spreads.get(name)))
+      )
+  if any(row.note for row in rows):
+    columns.append(('note', lambda row: row.note))
+  return columns
+
+
+def _begins_section(before: TableRow | None, row: TableRow) -> bool:
+  """Whether a line is drawn above a row: another experiment, budget or kind."""
+  return before is not None and (before.experiment, before.labels) != (
+    row.experiment,
+    row.labels,
+  )
+
+
+def to_text(rows: Sequence[TableRow]) -> str:
+  """The table for a terminal, columns aligned, without a final line break."""
+  columns = _columns(rows)
+  cells = [[cell_fn(row) for _, cell_fn in columns] for row in rows]
+  headings = [heading for heading, _ in columns]
+  widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+  rule = '  '.join('-' * width for width in widths)
+  lines = [_text_line(headings, headings, widths), rule]
+  for before, row, texts in zip([None, *rows], rows, cells, strict=False):
+    if _begins_section(before, row):
+      lines.append(rule)
+    lines.append(_text_line(texts, headings, widths))
+  lines.append('mean ± sample standard deviation over seeds, at the step named')
+  return '\n'.join(lines)
+
+
+def _text_line(texts, headings, widths) -> str:
+  aligned = (
+    text.ljust(width) if heading in _WORDS else text.rjust(width)
+    for text, heading, width in zip(texts, headings, widths, strict=True)
+  )
+  return '  '.join(aligned).rstrip()
+
+
+_WORDS = ('experiment', 'method', 'note')
+
+
+def to_html(rows: Sequence[TableRow]) -> str:
+  """The table as an HTML `<table>`, all text escaped."""
+  columns = _columns(rows)
+  head = ''.join(f'<th{_align(name)}>{html.escape(name)}</th>' for name, _ in columns)
+  lines = [f'<table>\n<thead><tr>{head}</tr></thead>\n<tbody>']
+  for before, row in zip([None, *rows], rows, strict=False):
+    kinds = [
+      name
+      for name, applies in (
+        ('section', _begins_section(before, row)),
+        ('reference', row.is_reference),
+      )
+      if applies
+    ]
+    cells = ''.join(
+      f'<td{_align(name)}>{html.escape(cell_fn(row))}</td>' for name, cell_fn in columns
+    )
+    lines.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')
+  return '\n'.join([*lines, '</tbody>\n</table>'])
+
+
+def _align(heading: str) -> str:
+  return ' class="word"' if heading in _WORDS else ''

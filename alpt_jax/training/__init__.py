@@ -1,0 +1,1 @@
+"""From a stream of batches to trained parameters, for every phase and method."""

@@ -1,0 +1,68 @@
+"""LAMB or AdamW with warm-up, clipping and decay where it belongs."""
+
+import dataclasses
+
+import jax
+import optax
+
+NAMES = ('lamb', 'adamw')
+SCHEDULES = ('constant', 'cosine')
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """Table 3 of the paper, for one model; `num_steps` ends a cosine schedule.
+
+  Attributes:
+    name: 'lamb' (the paper) or 'adamw'.
+    learning_rate: at the end of the warm-up.
+    warmup_steps: linear from 0.
+    schedule: after the warm-up: 'constant' (the paper) or 'cosine' down to 0.
+    num_steps: of the whole run; read by 'cosine' only.
+    weight_decay: on matrices; not on biases, norms and embeddings.
+    clip: global gradient norm above which a model's gradients are scaled down.
+    b1, b2: decay of the moments.
+  """
+
+  name: str
+  learning_rate: float
+  warmup_steps: int
+  schedule: str
+  num_steps: int
+  weight_decay: float
+  clip: float
+  b1: float
+  b2: float
+
+
+def decays(params):
+  """Tree of bool: True for the kernels of dense layers, the only decayed leaves."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: path[-1].key == 'kernel', params
+  )
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+  """Builds the update rule of one model."""
+  if config.schedule == 'cosine':
+    learning_rate = optax.warmup_cosine_decay_schedule(
+      0.0,
+      config.learning_rate,
+      config.warmup_steps,
+      max(config.num_steps, config.warmup_steps + 1),
+    )
+  else:
+    learning_rate = optax.linear_schedule(
+      0.0, config.learning_rate, max(config.warmup_steps, 1)
+    )
+  rule = {'lamb': optax.lamb, 'adamw': optax.adamw}[config.name]
+  return optax.chain(
+    optax.clip_by_global_norm(config.clip),
+    rule(
+      learning_rate,
+      b1=config.b1,
+      b2=config.b2,
+      weight_decay=config.weight_decay,
+      mask=decays,
+    ),
+  )

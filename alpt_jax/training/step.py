@@ -1,0 +1,202 @@
+"""The one joint training step: the IDM learns, relabels, and the DT learns.
+
+Pure: (state, batch, key) -> (state, metrics). Which rows teach what is data in
+the batch, so all methods of one shape share one compiled program; a method
+without an IDM is the same step without its first half.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from alpt_jax import losses, relabel, returns
+from alpt_jax.models.decision_transformer import DecisionTransformer, first_valid
+from alpt_jax.models.inverse_dynamics import InverseDynamics
+from alpt_jax.training.optimizer import OptimizerConfig, make_optimizer
+from alpt_jax.types import Batch, PseudoLabels, Window
+
+IDM, POLICY = 'inverse_dynamics', 'decision_transformer'
+
+
+class TrainState(NamedTuple):
+  """Everything that a checkpoint must hold for training to go on bit for bit."""
+
+  step: jax.Array  # [] int32, optimiser steps taken
+  params: dict[str, Any]  # model name -> Flax parameters
+  opt_state: dict[str, Any]  # model name -> optimiser state
+
+
+@dataclasses.dataclass(frozen=True)
+class StepConfig:
+  """What a joint step does; hashable, equal configs share compiled programs.
+
+  Attributes:
+    idm: the labeller, or None for methods without one.
+    policy: the decision transformer.
+    optimizer: of each model.
+    relabelling: 'argmax', 'sample' or 'soft' (see relabel.py).
+    confidence_weighting: weigh a relabelled transition's action loss by the
+      IDM's confidence (ours; off as in the paper).
+    loss_normalisation: 'token' or 'notebook' (see losses.py).
+  """
+
+  idm: InverseDynamics | None
+  policy: DecisionTransformer
+  optimizer: OptimizerConfig
+  relabelling: str = 'argmax'
+  confidence_weighting: bool = False
+  loss_normalisation: str = 'token'
+
+  @property
+  def models(self) -> dict[str, Any]:
+    """Model name -> module, those that exist."""
+    models = {IDM: self.idm, POLICY: self.policy}
+    return {name: model for name, model in models.items() if model is not None}
+
+
+def init_state(config: StepConfig, window: Window, seed: int) -> TrainState:
+  """Fresh parameters from a seed; each model's do not depend on the other's.
+
+  Of `window` only the shapes are read.
+  """
+  return _init(config, window, seed)
+
+
+def abstract_state(config: StepConfig, window: Window) -> TrainState:
+  """The shapes of `init_state`'s result, without computing anything."""
+  return jax.eval_shape(functools.partial(_init, config), window, 0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(config: StepConfig, window: Window, seed) -> TrainState:
+  keys = dict(zip((IDM, POLICY), jax.random.split(jax.random.key(seed)), strict=True))
+  params = {}
+  for name, model in config.models.items():
+    inputs = _idm_inputs(window) if name == IDM else _policy_inputs(config, window)
+    params[name] = model.init(keys[name], *inputs)['params']
+  rule = make_optimizer(config.optimizer)
+  opt_state = {name: rule.init(tree) for name, tree in params.items()}
+  return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
+
+
+@functools.cache
+def make_joint_step(config: StepConfig):
+  """Returns the jitted `step(state, batch, key) -> (state, metrics)`.
+
+  Built once per config and process, so that every run of one shape shares its
+  compiled program. The key stays the same all run long: the step number is folded
+  in. The given state's buffers are reused for the result.
+  """
+  return jax.jit(functools.partial(joint_step, config), donate_argnums=0)
+
+
+def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
+  """One update of every model of `config` (Table 1 of the paper).
+
+  Returns the new state and scalar float32 metrics.
+  """
+  keys = jax.random.split(jax.random.fold_in(key, state.step), 4)
+  metrics, gradients = {}, {}
+  window = batch.window
+  labels = PseudoLabels(window.actions, window.is_labelled.astype(jnp.float32), None)
+  if config.idm is not None:
+    gradients[IDM], idm_metrics = jax.grad(
+      functools.partial(_idm_loss, config.idm), has_aux=True
+    )(state.params[IDM], batch, keys[0])
+    logits = idm_metrics.pop('logits')
+    if config.idm.dropout:  # labels come from the whole model
+      logits = config.idm.apply({'params': state.params[IDM]}, *_idm_inputs(window))
+    labels = relabel.pseudo_label(
+      logits,
+      window.actions,
+      window.is_labelled,
+      window.allowed,
+      config.relabelling,
+      keys[1],
+    )
+    metrics |= idm_metrics
+  gradients[POLICY], policy_metrics = jax.grad(
+    functools.partial(_policy_loss, config), has_aux=True
+  )(state.params[POLICY], batch, labels, keys[2])
+  metrics |= policy_metrics
+  params, opt_state = {}, {}
+  rule = make_optimizer(config.optimizer)
+  for name, gradient in gradients.items():
+    updates, opt_state[name] = rule.update(
+      gradient, state.opt_state[name], state.params[name]
+    )
+    params[name] = optax.apply_updates(state.params[name], updates)
+    metrics[f'{name}_gradient_norm'] = optax.global_norm(gradient)
+  return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def _idm_inputs(window: Window):
+  return window.observations, window.valid
+
+
+def _idm_loss(idm, params, batch: Batch, key):
+  """Equation 4 over the recorded transitions of rows that teach the IDM."""
+  window = batch.window
+  logits = idm.apply(
+    {'params': params}, *_idm_inputs(window), False, rngs={'dropout': key}
+  )
+  weights = window.is_labelled * batch.idm_weight[:, None]
+  loss = losses.cross_entropy(logits, window.actions, weights)
+  guesses = jnp.where(window.allowed[:, None], logits, -jnp.inf).argmax(-1)
+  accuracy = losses.accuracy(guesses, window.actions, weights)
+  return loss, {'idm_loss': loss, 'idm_train_accuracy': accuracy, 'logits': logits}
+
+
+def _policy_inputs(config: StepConfig, window: Window, actions=None, is_known=None):
+  """The last C transitions of a window as the policy's arguments."""
+  last = slice(-config.policy.context, None)
+  low, high = config.policy.return_range
+  observations = window.observations[:, :-1]
+  actions = window.actions if actions is None else actions
+  is_known = window.is_labelled if is_known is None else is_known
+  return (
+    observations[:, last],
+    returns.quantise(window.returns_to_go, low, high)[:, last],
+    actions[:, last],
+    is_known[:, last],
+    returns.reward_tokens(window.rewards, window.discounts)[:, last],
+    window.valid[:, last],
+  )
+
+
+def _policy_loss(config: StepConfig, params, batch: Batch, labels: PseudoLabels, key):
+  """Equation 3 and Lee et al.'s reward head: mean of the three cross-entropies.
+
+  A hidden action is a target only in rows that are relabelled; elsewhere it is an
+  unknown token and no target.
+  """
+  window = batch.window
+  is_known = window.is_labelled | (batch.relabel[:, None] & window.valid)
+  inputs = _policy_inputs(config, window, labels.action, is_known)
+  _, return_tokens, actions, known, reward_tokens, valid = inputs
+  predictions = config.policy.apply(
+    {'params': params}, *inputs, False, rngs={'dropout': key}
+  )
+  last = slice(-config.policy.context, None)
+  if labels.probabilities is not None:
+    actions = labels.probabilities[:, last]
+  row_weight = batch.policy_weight[:, None]
+  action_weight = known * row_weight
+  if config.confidence_weighting:
+    action_weight = action_weight * labels.confidence[:, last]
+  cross_entropy = functools.partial(
+    losses.cross_entropy, normalisation=config.loss_normalisation
+  )
+  parts = {
+    'action_loss': cross_entropy(predictions.actions, actions, action_weight),
+    'return_loss': cross_entropy(
+      predictions.returns, return_tokens, first_valid(valid) * row_weight
+    ),
+    'reward_loss': cross_entropy(predictions.rewards, reward_tokens, valid * row_weight),
+  }
+  loss = sum(parts.values()) / len(parts)
+  return loss, {'policy_loss': loss, **parts}

@@ -1,0 +1,174 @@
+"""Maze navigation (section 5.6): one training run, IDM and DT at once.
+
+  python -m alpt_jax.bin.pretrain --workdir=runs/maze \
+      --config=configs/maze.py:method=alpt,sources=blocked+tunneled,labels=250
+
+Arguments behind the colon, all optional:
+  method    dt1, dt1-idm, alpt or oracle (default alpt)
+  sources   for alpt: maze forms joined by '+' (default blocked)
+  labels    labelled transitions of the target (default 250)
+  seed      of everything that is drawn: layouts, labels, initialisation (default 0)
+  root      folder of the recorded datasets (default runs/data)
+  observation  position, position_walls or image (default position)
+  blocks    wall blocks of the blocked mazes (default 20)
+  size      small (a CPU, default) or paper (Table 3; a GPU or TPU)
+  phase     joint (default, as in the paper), pretrain or finetune
+"""
+
+import ml_collections
+
+# Layout seeds: a run's seed is added, so seeds share no maze (below 1,000 seeds).
+LAYOUTS = {'target': 1000, 'blocked': 2000, 'tunneled': 3000}
+TITLES = {'dt1': 'DT1', 'dt1-idm': 'DT1-IDM', 'oracle': 'Oracle'}
+
+
+def parse(text: str, defaults: dict) -> dict:
+  """'a=1,b=x' -> defaults with those values, in the defaults' types."""
+  arguments = dict(defaults)
+  for pair in filter(None, text.split(',')):
+    name, _, value = pair.partition('=')
+    if name not in defaults:
+      raise ValueError(f"argument '{name}' is not known. Known: {', '.join(defaults)}")
+    arguments[name] = type(defaults[name])(value)
+  return arguments
+
+
+def environment(form: str, part: str, seed: int, blocks: int) -> str:
+  """The name of a maze: its form and its layout seed."""
+  form = f'blocked:{blocks}' if form == 'blocked' else form
+  return f'maze/{form}/{LAYOUTS[part] + seed}'
+
+
+def folder(root: str, name: str, observation: str) -> str:
+  """Where a maze's dataset is recorded."""
+  name = name.replace('/', '-').replace(':', '-')
+  return f'{root}/{name}-{observation}'
+
+
+def get_config(text: str = '') -> ml_collections.ConfigDict:
+  """The configuration of one run; see the top of this file for `text`."""
+  a = parse(
+    text,
+    {
+      'method': 'alpt',
+      'sources': 'blocked',
+      'labels': 250,
+      'seed': 0,
+      'root': 'runs/data',
+      'observation': 'position',
+      'blocks': 20,
+      'size': 'small',
+      'phase': 'joint',
+    },
+  )
+  if a['size'] not in ('small', 'paper'):
+    raise ValueError(f"size: expected small or paper, found '{a['size']}'")
+  is_paper = a['size'] == 'paper'
+  takes_sources = a['method'] == 'alpt' and a['phase'] != 'finetune'
+  forms = a['sources'].split('+') if takes_sources else []
+
+  def dataset(form, part):
+    name = environment(form, part, a['seed'], a['blocks'])
+    return folder(a['root'], name, a['observation'])
+
+  config = ml_collections.ConfigDict()
+  # The name that results are grouped under.
+  config.experiment = 'maze'
+  # Which data trains which model: alpt_jax/methods.py, the paper's Table 2.
+  config.method = a['method']
+  # How tables and curves call it, as the paper's figure 5 does.
+  alpt = 'ALPT-' + '+'.join(form.capitalize() for form in a['sources'].split('+'))
+  config.title = TITLES.get(a['method'], alpt)
+  # 'joint': the mazes have no separate finetuning stage (section 5.6).
+  config.phase = a['phase']
+  # Of label draw, initialisation, batches and evaluation.
+  config.seed = a['seed']
+  # Run folder to start from (phase finetune); bin/finetune sets it.
+  config.initial = ''
+
+  config.data = data = ml_collections.ConfigDict()
+  # Dataset folder of the action-limited target.
+  data.target = dataset('blocked', 'target')
+  # Dataset folders of the fully labelled sources.
+  data.sources = tuple(dataset(form, form) for form in forms)
+  # Target transitions that keep their action (section 5.6: 250).
+  data.labels = a['labels']
+  # Labelled transitions in a row; 0 for whole episodes. Ours: one IDM window.
+  data.segment_length = 5
+  # Share of the target's episodes that is never trained on (ours).
+  data.heldout_share = 0.05
+  # Share of the target's rows drawn from the labelled segments (ours).
+  data.labelled_share = 0.25
+  # Weight of those rows in the DT's loss: 0 counts D+ and D- uniformly.
+  data.pool_policy_weight = 0.0
+
+  config.model = model = ml_collections.ConfigDict()
+  # Table 3: 512 wide, 6 layers, 8 heads; small is ours, for a CPU.
+  model.width = 512 if is_paper else 64
+  model.num_layers = 6 if is_paper else 2
+  model.num_heads = 8 if is_paper else 4
+  # Lee et al. (2022): 0.1 on attention and MLP outputs; none for so small a model.
+  model.dropout = 0.1 if is_paper else 0.0
+  # Side of an image patch; only read for observation=image (ours: 16 patches).
+  model.patch_size = 5
+  # Transitions the IDM sees: k = 5 (section 4.1).
+  model.num_transitions = 5
+  # Transitions the DT sees (Lee et al.: 4).
+  model.context = 4
+  # Of the computation; parameters are float32.
+  model.dtype = 'bfloat16' if is_paper else 'float32'
+
+  config.training = training = ml_collections.ConfigDict()
+  # Optimiser steps. The paper's "1M frames" are read as steps.
+  training.num_steps = 1_000_000 if is_paper else 1_500
+  # Windows per step (section 5.1: 256).
+  training.batch_size = 256 if is_paper else 64
+  # How a missing action is filled in: argmax, sample or soft.
+  training.relabelling = 'argmax'
+  # Weigh relabelled actions by the IDM's confidence (ours; the paper does not).
+  training.confidence_weighting = False
+  # 'token', or 'notebook' for Lee et al.'s division by the number of classes.
+  training.loss_normalisation = 'token'
+  # In steps.
+  training.log_every = 50
+  training.evaluate_every = 50_000 if is_paper else 250
+  training.checkpoint_every = 10_000 if is_paper else 500
+  # Checkpoints kept, the newest ones.
+  training.keep_checkpoints = 2
+
+  config.optimizer = optimizer = ml_collections.ConfigDict()
+  # Table 3: LAMB; AdamW learns faster at this size (ours).
+  optimizer.name = 'lamb' if is_paper else 'adamw'
+  optimizer.learning_rate = 3e-4 if is_paper else 1e-3
+  # Linear from 0 (Table 3: 4,000).
+  optimizer.warmup_steps = 4_000 if is_paper else 100
+  # After the warm-up: constant, or cosine to 0.
+  optimizer.schedule = 'constant' if is_paper else 'cosine'
+  # On matrices only (section 5.1: 5e-5 for mazes).
+  optimizer.weight_decay = 5e-5
+  # Global norm of each model's gradients (Table 3).
+  optimizer.clip = 1.0
+  # Table 3.
+  optimizer.b1 = 0.9
+  optimizer.b2 = 0.999
+
+  config.acting = acting = ml_collections.ConfigDict()
+  # Optimism about returns (Lee et al.'s paper: 10).
+  acting.kappa = 10.0
+  # Lee et al. (2022), section 3: 0.75, the largest of 128 samples.
+  acting.inverse_temperature = 0.75
+  acting.num_return_samples = 128
+  # Actions above this percentile are sampled from, at this temperature.
+  acting.action_percentile = 50.0
+  acting.action_temperature = 1.0
+  # A fixed return to ask for instead of an optimistic one; None for the latter.
+  acting.target_return = ml_collections.config_dict.placeholder(float)
+
+  config.evaluation = evaluation = ml_collections.ConfigDict()
+  # Hidden transitions that the IDM is scored on.
+  evaluation.num_transitions = 4_096
+  # Random (start, goal) pairs, played sampled and again greedily.
+  evaluation.num_episodes = 256
+  # Success within so many steps: 500 would not tell a random walk apart.
+  evaluation.max_steps = 50
+  return config
