@@ -24,17 +24,17 @@ class ObservationSpec:
 
   Attributes:
     kind: 'image' (uint8 [height, width, channels], split into patch tokens),
-      'integers' (uint8 [C], every entry below `num_values`) or 'vector' (float32
+      'integers' (uint8 [C], entry c below `num_values[c]`) or 'vector' (float32
       [C]).
     shape: the shape of one observation.
     dtype: 'uint8' or 'float32'.
-    num_values: only for 'integers', the number of values an entry can take.
+    num_values: only for 'integers', how many values each entry can take.
   """
 
   kind: str
   shape: tuple[int, ...]
   dtype: str
-  num_values: int = 0
+  num_values: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +76,7 @@ class EnvironmentSpec:
     """The inverse of `to_dict`, after JSON made lists of the tuples."""
     observation = dict(fields['observation'])
     observation['shape'] = tuple(observation['shape'])
+    observation['num_values'] = tuple(observation['num_values'])
     return cls(
       name=fields['name'],
       action_names=tuple(fields['action_names']),

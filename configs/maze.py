@@ -35,6 +35,8 @@ def parse(text: str, defaults: dict) -> dict:
 
 def environment(form: str, part: str, seed: int, blocks: int) -> str:
   """The name of a maze: its form and its layout seed."""
+  if part not in LAYOUTS:
+    raise ValueError(f"maze form '{form}' is not known. Known: blocked, tunneled")
   form = f'blocked:{blocks}' if form == 'blocked' else form
   return f'maze/{form}/{LAYOUTS[part] + seed}'
 
@@ -67,9 +69,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   takes_sources = a['method'] == 'alpt' and a['phase'] != 'finetune'
   forms = a['sources'].split('+') if takes_sources else []
 
-  def dataset(form, part):
-    name = environment(form, part, a['seed'], a['blocks'])
-    return folder(a['root'], name, a['observation'])
+  names = [environment('blocked', 'target', a['seed'], a['blocks'])]
+  names += [environment(form, form, a['seed'], a['blocks']) for form in forms]
+  folders = [folder(a['root'], name, a['observation']) for name in names]
 
   config = ml_collections.ConfigDict()
   # The name that results are grouped under.
@@ -88,9 +90,12 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
 
   config.data = data = ml_collections.ConfigDict()
   # Dataset folder of the action-limited target.
-  data.target = dataset('blocked', 'target')
+  data.target = folders[0]
   # Dataset folders of the fully labelled sources.
-  data.sources = tuple(dataset(form, form) for form in forms)
+  data.sources = tuple(folders[1:])
+  # What was, or will be, recorded there; the datasets are checked against it.
+  data.environments = tuple(names)
+  data.observation = a['observation']
   # Target transitions that keep their action (section 5.6: 250).
   data.labels = a['labels']
   # Labelled transitions in a row; 0 for whole episodes. Ours: one IDM window.

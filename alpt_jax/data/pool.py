@@ -259,12 +259,14 @@ def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episod
       f'{len(spec.action_names) - 1} ({", ".join(spec.action_names)}), '
       f'found {int(actions[step])}.'
     )
-  if expected.kind == 'integers' and observations.max() >= expected.num_values:
-    step = int(np.argwhere(observations >= expected.num_values)[0][0])
-    raise UserError(
-      f'{place}, step {step}, field observation: expected entries below '
-      f'{expected.num_values}, found {int(observations[step].max())}.'
-    )
+  if expected.kind == 'integers':
+    beyond = np.argwhere(observations >= np.array(expected.num_values))
+    if len(beyond):
+      step, entry = beyond[0].tolist()
+      raise UserError(
+        f'{place}, step {step}, field observation: expected entry {entry} below '
+        f'{expected.num_values[entry]}, found {int(observations[step, entry])}.'
+      )
   named = {
     'reward': episode.rewards,
     'discount': episode.discounts,

@@ -194,7 +194,7 @@ class Maze(dm_env.Environment):
         kind='image' if is_image else 'integers',
         shape=self.observation_spec().shape,
         dtype='uint8',
-        num_values=0 if is_image else self._size,
+        num_values=() if is_image else self._num_values(),
       ),
       return_range=(0, 2),
       protocol=Protocol(self._max_episode_steps),
@@ -274,6 +274,11 @@ class Maze(dm_env.Environment):
     picture = self._scene.copy()
     picture[(*self.agent, 2)] = 255
     return picture
+
+  def _num_values(self) -> tuple[int, ...]:
+    """Four coordinates, then nine walls that are there or not."""
+    coordinates = (self._size,) * 4
+    return coordinates + (2,) * 9 if self._form == 'position_walls' else coordinates
 
   def _index(self, cell: Cell, field: str) -> int:
     """A free cell's flat index, row by row."""

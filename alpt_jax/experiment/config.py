@@ -24,6 +24,8 @@ class DataConfig:
 
   target: str  # dataset folder
   sources: tuple[str, ...]  # dataset folders, fully labelled
+  environments: tuple[str, ...]  # recorded in each, the target first; () if unknown
+  observation: str  # form that they were recorded in; '' if unknown
   labels: int  # transitions of the target that keep their action
   segment_length: int  # labelled transitions in a row; 0: whole episodes
   heldout_share: float  # of the target's episodes, never trained on
@@ -188,6 +190,11 @@ def _impossible(config: RunConfig) -> list[str]:
       f'method {config.method} in phase {config.phase} takes '
       f'{"at least one source" if wants else "none"}, found {config.data.sources}',
     )
+  need(
+    len(config.data.environments) in (0, 1 + len(config.data.sources)),
+    'data.environments',
+    f'expected none or one for each dataset, found {config.data.environments}',
+  )
   one_of(config.training.relabelling, relabel.MODES, 'training.relabelling')
   one_of(
     config.training.loss_normalisation,

@@ -85,6 +85,7 @@ def load(config: RunConfig, vocabulary: tuple[str, ...] = ()) -> RunData:
         f'{config.data.target}, {_form(target)}; found {_form(source)}. Record both '
         'with the same --observation.'
       )
+  _check_environments(config, (target, *sources))
   labels = labelling.draw_labels(
     target,
     config.data.labels,
@@ -97,6 +98,17 @@ def load(config: RunConfig, vocabulary: tuple[str, ...] = ()) -> RunData:
   everyone = [pool.spec for pool in (target, *sources)]
   names = specs.joint_vocabulary(everyone, vocabulary)
   return RunData(target, visible, sources, labels, names)
+
+
+def _check_environments(config: RunConfig, pools) -> None:
+  folders = (config.data.target, *config.data.sources)
+  named = config.data.environments or [pool.spec.name for pool in pools]
+  for folder, pool, name in zip(folders, pools, named, strict=True):
+    if pool.spec.name != name:
+      raise UserError(
+        f'{folder}, field environment: expected {name}, as the config says, found '
+        f'{pool.spec.name}. Record it anew or correct data.environments.'
+      )
 
 
 def _form(pool: Pool) -> str:

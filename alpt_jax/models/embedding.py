@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from alpt_jax.specs import ObservationSpec
 
@@ -67,14 +68,14 @@ class ObservationEmbedding(nn.Module):
     return tokens + encoding
 
   def _integers(self, observations):
-    entries, values = self.spec.shape[0], self.spec.num_values
-    rows = observations.astype(jnp.int32) + jnp.arange(entries) * values
-    table = token_embedding(entries * values, self.width, self.dtype, 'table')
+    values = np.array(self.spec.num_values)
+    rows = observations.astype(jnp.int32) + (np.cumsum(values) - values)
+    table = token_embedding(int(values.sum()), self.width, self.dtype, 'table')
     # Centred, with the unit variance of a uniform entry.
     deviation = ((values**2 - 1) / 12) ** 0.5
-    numbers = (observations.astype(self.dtype) - (values - 1) / 2) / deviation
+    numbers = (observations - (values - 1) / 2) / deviation
     project = nn.Dense(self.width, dtype=self.dtype, name='vector')
-    return project(numbers) + table(rows).sum(-2)
+    return project(numbers.astype(self.dtype)) + table(rows).sum(-2)
 
 
 class ActionEmbedding(nn.Module):

@@ -1,0 +1,1 @@
+"""Several runs as one: over the cores of a machine, resumed, reported."""

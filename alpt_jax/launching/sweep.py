@@ -1,0 +1,139 @@
+"""An experiment's runs: planned from its config, shared out, resumed, reported.
+
+Runs of one worker share a process, so runs of one shape share their compiled
+programs; workers share the machine by one core each where it has several. A run
+that is done is skipped, one that failed is shown and does not stop the others.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from alpt_jax.errors import RunFailed, UserError
+from alpt_jax.experiment.config import RunConfig, from_mapping
+from alpt_jax.experiment.recording import Recording, record
+from alpt_jax.experiment.run import Run, is_done, write_status
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+  """An experiment, planned.
+
+  Attributes:
+    name: of the experiment.
+    folder: where everything is written.
+    runs: run folder -> config, in the order in which they are run.
+    recordings: dataset folder -> what to record there.
+  """
+
+  name: str
+  folder: pathlib.Path
+  runs: Mapping[pathlib.Path, RunConfig]
+  recordings: Mapping[pathlib.Path, Recording]
+
+
+def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
+  """Expands an experiment's config; checks every run's before any is started."""
+  get_config = _load_get_config(pathlib.Path(config.run_config))
+  runs: dict[pathlib.Path, RunConfig] = {}
+  recordings: dict[pathlib.Path, Recording] = {}
+  for text in config.runs:
+    fields = get_config(f'{text},root={folder / "data"}')
+    fields.experiment = config.experiment
+    fields.update_from_flattened_dict(config.overrides)
+    run = from_mapping(fields)
+    runs[folder / 'runs' / _run_name(run)] = run
+    for dataset, recording in _recordings_of(run, config.record.to_dict()).items():
+      if recordings.setdefault(dataset, recording) != recording:
+        raise UserError(f'{dataset}: two runs want different recordings there.')
+  if len(runs) < len(config.runs):
+    raise UserError(f'{config.experiment}: two of its runs are the same.')
+  return Sweep(config.experiment, folder, runs, recordings)
+
+
+def _load_get_config(path: pathlib.Path):
+  if not path.is_file():
+    raise UserError(f'{path}: no such config file. Run from the project folder.')
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config
+
+
+def _run_name(run: RunConfig) -> str:
+  title = run.title.lower().replace('+', '-')
+  return f'{title}-labels{run.data.labels}-seed{run.seed}'
+
+
+def _recordings_of(run: RunConfig, fields: Mapping[str, Any]):
+  """Dataset folder -> recording, for the datasets of a run that name theirs."""
+  folders = (run.data.target, *run.data.sources)
+  return {
+    pathlib.Path(folder): Recording(
+      environment, run.data.observation, seed=run.seed, **fields
+    )
+    for folder, environment in zip(folders, run.data.environments, strict=True)
+  }
+
+
+def record_missing(sweep: Sweep) -> None:
+  """Records the datasets that are not there yet."""
+  for folder, recording in sweep.recordings.items():
+    if not folder.exists():
+      print(f'recording {recording.environment} -> {folder}', flush=True)
+      record(recording, folder)
+
+
+def run_shard(sweep: Sweep, index: int, count: int) -> int:
+  """Trains every `count`-th run, from `index` on; returns how many failed."""
+  num_failed = 0
+  for folder, config in list(sweep.runs.items())[index::count]:
+    if is_done(folder):
+      print(f'{folder.name}: done before', flush=True)
+      continue
+    print(f'{folder.name}: starts', flush=True)
+    try:
+      run = Run(config)
+      state = run.train(folder)
+      run.evaluator.save_animation(folder / 'episode.gif', state)
+    except (UserError, RunFailed) as error:
+      num_failed += 1
+      print(f'{folder.name}: failed: {error}', file=sys.stderr, flush=True)
+      if folder.is_dir():
+        write_status(folder, 'failed', str(error))
+  return num_failed
+
+
+def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
+  """Runs commands side by side, each on a core of its own; returns exit codes.
+
+  SIGTERM and SIGINT are passed on, and the workers are waited for: each saves
+  before it ends.
+  """
+  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+  workers: list[subprocess.Popen] = []
+
+  def forward(number, frame):
+    for worker in workers:
+      worker.send_signal(number)
+
+  before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    for index, command in enumerate(commands):
+      # A session of its own: Ctrl-C reaches it once, through `forward`.
+      worker = subprocess.Popen(command, start_new_session=True)
+      if len(cores) > 1:
+        os.sched_setaffinity(worker.pid, {cores[index % len(cores)]})
+      workers.append(worker)
+    return [worker.wait() for worker in workers]
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
