@@ -9,6 +9,7 @@ import pathlib
 import setuptools
 
 _X86_LINUX = 'platform_system == "Linux" and platform_machine == "x86_64"'
+_NOT_X86_LINUX = 'platform_system != "Linux" or platform_machine != "x86_64"'
 
 setuptools.setup(
   name='alpt-jax',
@@ -36,7 +37,7 @@ setuptools.setup(
     'tensorflow-datasets>=4.9.7',
     # Reads and writes datasets only; never the CUDA build beside CUDA JAX.
     f'tensorflow-cpu>=2.18; {_X86_LINUX}',
-    f'tensorflow>=2.18; not ({_X86_LINUX})',
+    f'tensorflow>=2.18; {_NOT_X86_LINUX}',
   ],
   extras_require={
     'cuda': ['jax[cuda12]>=0.10'],

@@ -15,6 +15,8 @@ Arguments behind the colon, all optional:
   phase     joint (default, as in the paper), pretrain or finetune
 """
 
+import difflib
+
 import ml_collections
 
 # Layout seeds: a run's seed is added, so seeds share no maze (below 1,000 seeds).
@@ -28,8 +30,17 @@ def parse(text: str, defaults: dict) -> dict:
   for pair in filter(None, text.split(',')):
     name, _, value = pair.partition('=')
     if name not in defaults:
-      raise ValueError(f"argument '{name}' is not known. Known: {', '.join(defaults)}")
-    arguments[name] = type(defaults[name])(value)
+      close = difflib.get_close_matches(name, defaults, 1)
+      hint = f"; did you mean '{close[0]}'?" if close else '.'
+      raise ValueError(
+        f"--config: argument '{name}' is not known{hint} Known: {', '.join(defaults)}"
+      )
+    try:
+      arguments[name] = type(defaults[name])(value)
+    except ValueError:
+      raise ValueError(
+        f"--config: argument {name}: expected a whole number, found '{value}'"
+      ) from None
   return arguments
 
 

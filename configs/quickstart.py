@@ -32,15 +32,13 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   runs.append(f'method=oracle,labels={budgets[-1]}')
   config.runs = tuple(f'{run},seed={seed}' for run in runs for seed in seeds)
   # Fields of every run's config that differ from configs/maze.py.
-  config.overrides = ml_collections.ConfigDict(
-    {
-      'training.num_steps': 8 if is_smoke else 1_000,
-      'training.evaluate_every': 4 if is_smoke else 250,
-      'evaluation.num_transitions': 64 if is_smoke else 4_096,
-      'evaluation.num_episodes': 8 if is_smoke else 256,
-    },
-    convert_dict=False,
-  )
+  config.overrides = overrides = ml_collections.ConfigDict()
+  overrides.training = training = ml_collections.ConfigDict()
+  training.num_steps = 8 if is_smoke else 1_000
+  training.evaluate_every = 4 if is_smoke else 250
+  overrides.evaluation = evaluation = ml_collections.ConfigDict()
+  evaluation.num_transitions = 64 if is_smoke else 4_096
+  evaluation.num_episodes = 8 if is_smoke else 256
   config.record = ml_collections.ConfigDict()
   # Episodes of each maze (section 5.1: 500).
   config.record.episodes = 40 if is_smoke else 500

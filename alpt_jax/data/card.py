@@ -19,8 +19,8 @@ QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 # Ours: observations are compared in blocks of about this size.
 _BLOCK_BYTES = 1 << 25
-# Ours: with fewer labelled transitions per action the counts prove nothing.
-_MIN_LABELLED_PER_ACTION = 25
+# The usual rule for a chi-squared test: fewer counts per cell prove nothing.
+_MIN_PER_CELL = 5
 
 
 def make_card(
@@ -40,20 +40,17 @@ def make_card(
 
   Returns:
     counts; shares in [0, 1], of transitions unless the name says `episode`;
-    entropies in nats; `quantiles` of raw return, clipped return and length per
-    episode, interpolated linearly; `warnings`, plain sentences. A value that
-    cannot be known is None.
+    entropies in nats, `next_action_entropy` given the action before it;
+    quantiles over episodes, interpolated linearly; `warnings`, plain sentences.
+    A value that cannot be known is None.
   """
   counts = np.bincount(
     pool.actions[pool.is_labelled], minlength=len(pool.spec.action_names)
   )
+  pairs = _action_pairs(pool)
   num_labelled = int(counts.sum())
   lasts = pool.starts + pool.lengths - 1
-  per_episode = {
-    'return': np.add.reduceat(pool.rewards.astype(np.float64), pool.starts),
-    'clipped_return': pool.returns_to_go[pool.starts],
-    'length': pool.lengths,
-  }
+  raw_returns = np.add.reduceat(pool.rewards.astype(np.float64), pool.starts)
   card = {
     'environment': pool.spec.name,
     'source': source,
@@ -62,18 +59,39 @@ def make_card(
     'num_episodes': pool.num_episodes,
     'num_transitions': pool.num_transitions,
     'labelled_share': num_labelled / pool.num_transitions,
-    'actions': dict(zip(pool.spec.action_names, counts.tolist(), strict=True)),
+    'action_histogram': dict(zip(pool.spec.action_names, counts.tolist(), strict=True)),
     'majority_share': int(counts.max()) / num_labelled if num_labelled else None,
     'action_entropy': _entropy(counts) if num_labelled else None,
+    'next_action_entropy': _next_entropy(pairs) if pairs.any() else None,
     'uniform_entropy': float(np.log(len(counts))),
     'unchanged_share': _num_unchanged(pool) / pool.num_transitions,
     'terminal_episode_share': float((pool.discounts[lasts] == 0).mean()),
     'clipped_reward_share': float((np.abs(pool.rewards) > 1).mean()),
-    'quantiles': {name: _quantiles(values) for name, values in per_episode.items()},
+    'return_quantiles': _quantiles(raw_returns),
+    'clipped_return_quantiles': _quantiles(pool.returns_to_go[pool.starts]),
+    'length_quantiles': _quantiles(pool.lengths),
     'best_possible_idm_accuracy': ceiling,
   }
-  card['warnings'] = _warnings(card)
+  if _looks_random(pairs):
+    warnings = ['Actions look uniform and independent: is this random play?']
+  else:
+    warnings = []
+  card['warnings'] = warnings + _warnings(card)
   return card
+
+
+def _action_pairs(pool: Pool) -> np.ndarray:
+  """`[A, A]` counts: an action, and the one after it in the same episode."""
+  num_actions = len(pool.spec.action_names)
+  follows = pool.episode_of[1:] == pool.episode_of[:-1]
+  known = follows & pool.is_labelled[1:] & pool.is_labelled[:-1]
+  pairs = pool.actions[:-1][known] * num_actions + pool.actions[1:][known]
+  return np.bincount(pairs, minlength=num_actions**2).reshape(num_actions, num_actions)
+
+
+def _next_entropy(pairs: np.ndarray) -> float:
+  """The entropy of an action, given the one before it, in nats."""
+  return _entropy(pairs) - _entropy(pairs.sum(1))
 
 
 def _entropy(counts: np.ndarray) -> float:
@@ -108,12 +126,10 @@ def _num_unchanged(pool: Pool) -> int:
 def _warnings(card: Mapping[str, Any]) -> list[str]:
   """What a reader must know before training on it."""
   warnings = []
-  if _looks_uniform(card):
-    warnings.append('Actions look uniform: is this random play?')
   if card['labelled_share']:
-    missing = [name for name, count in card['actions'].items() if count == 0]
+    missing = [name for name, count in card['action_histogram'].items() if count == 0]
     warnings += [f"Action '{name}' never occurs." for name in missing]
-  clipped = card['quantiles']['clipped_return']
+  clipped = card['clipped_return_quantiles']
   if clipped['0'] == clipped['1']:
     warnings.append(
       f'Every clipped return is the same ({clipped["0"]:g}): return conditioning '
@@ -130,33 +146,38 @@ def _warnings(card: Mapping[str, Any]) -> list[str]:
   return warnings
 
 
-def _looks_uniform(card: Mapping[str, Any]) -> bool:
-  """Whether the action counts cannot be told from uniform draws.
+def _looks_random(pairs: np.ndarray) -> bool:
+  """Whether action pairs cannot be told from independent uniform draws.
 
-  Of N uniform draws over A actions, 2 N times the missing entropy is about
-  chi-squared with A - 1 degrees of freedom: mean A - 1, variance 2 (A - 1). A
-  tolerance of 4 standard deviations (ours) narrows as the data grow, where a
-  fixed one would accuse much good play or miss a little random play.
+  The histogram alone would accuse good play that goes everywhere equally often,
+  such as mazes with random goals. Of N pairs of uniform draws over A actions, 2 N
+  times what the next action's entropy lacks is about chi-squared with A (A - 1)
+  degrees of freedom: mean that, variance twice that. A tolerance of 4 standard
+  deviations (ours) narrows as the data grow, where a fixed one would not.
+
+  Args:
+    pairs: `[A, A]` counts of an action and the next.
   """
-  num_actions = len(card['actions'])
-  num_labelled = sum(card['actions'].values())
-  if num_actions < 2 or num_labelled < _MIN_LABELLED_PER_ACTION * num_actions:
+  num_actions, num_pairs = len(pairs), pairs.sum()
+  if num_actions < 2 or num_pairs < _MIN_PER_CELL * pairs.size:
     return False
-  missing_entropy = card['uniform_entropy'] - card['action_entropy']
-  freedom = num_actions - 1
-  return 2 * num_labelled * missing_entropy <= freedom + 4 * (2 * freedom) ** 0.5
+  lacking = np.log(num_actions) - _next_entropy(pairs)
+  freedom = num_actions * (num_actions - 1)
+  return bool(2 * num_pairs * lacking <= freedom + 4 * (2 * freedom) ** 0.5)
 
 
 def _percent(share: float | None) -> str:
   return 'unknown' if share is None else f'{100 * share:.3g} %'
 
 
+def _nats(entropy: float | None) -> str:
+  return 'unknown' if entropy is None else f'{entropy:.4f} nats'
+
+
 def to_markdown(card: Mapping[str, Any]) -> str:
   """The card as a page to read: the warnings come first."""
   lines = [f'# Data card: {card["environment"]}', '']
   lines += [f'> **Warning:** {warning}\n' for warning in card['warnings']]
-  entropy = card['action_entropy']
-  entropy = 'unknown' if entropy is None else f'{entropy:.4f}'
   rows = {
     'Source': card['source'] or 'unknown',
     'Content (manifest hash)': card['manifest_hash'],
@@ -166,7 +187,9 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     'Episodes that end in a terminal step': _percent(card['terminal_episode_share']),
     'Transitions that change nothing': _percent(card['unchanged_share']),
     'Rewards outside [-1, 1]': _percent(card['clipped_reward_share']),
-    'Entropy of actions': f'{entropy} nats (uniform: {card["uniform_entropy"]:.4f})',
+    'Entropy of actions': _nats(card['action_entropy']),
+    'Entropy of actions given the one before': _nats(card['next_action_entropy']),
+    'Entropy of uniform actions': _nats(card['uniform_entropy']),
     'Accuracy of always guessing the commonest action': _percent(
       card['majority_share']
     ),
@@ -176,17 +199,17 @@ def to_markdown(card: Mapping[str, Any]) -> str:
   }
   lines += ['| | |', '|---|---|']
   lines += [f'| {name} | {_cell(value)} |' for name, value in rows.items()]
-  total = sum(card['actions'].values())
+  total = sum(card['action_histogram'].values())
   lines += ['', '| action | labelled transitions | share |', '|---|---:|---:|']
   lines += [
     f'| {_cell(name)} | {count:,} | {_percent(count / total if total else None)} |'
-    for name, count in card['actions'].items()
+    for name, count in card['action_histogram'].items()
   ]
   shown = ['minimum', *(f'{100 * q:g} %' for q in QUANTILES[1:-1]), 'maximum']
   lines += ['', f'| per episode | {" | ".join(shown)} |']
   lines += ['|---|' + '---:|' * len(shown)]
-  for name, quantiles in card['quantiles'].items():
-    values = ' | '.join(f'{value:g}' for value in quantiles.values())
+  for name in ('return', 'clipped_return', 'length'):
+    values = ' | '.join(f'{value:g}' for value in card[f'{name}_quantiles'].values())
     lines.append(f'| {name.replace("_", " ")} | {values} |')
   return '\n'.join(lines) + '\n'
 

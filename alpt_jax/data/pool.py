@@ -218,12 +218,22 @@ def open_pool(folder: str | os.PathLike) -> Pool:
       )
   observations = arrays.pop('observations')
   return Pool(
-    spec=EnvironmentSpec.from_dict(manifest['environment']),
+    spec=_environment(path, manifest),
     observations=observations,
     is_labelled=np.ones(num_transitions, bool),
     manifest_hash=hashlib.sha256(text.encode()).hexdigest()[:16],
     **{name: np.array(array) for name, array in arrays.items()},
   )
+
+
+def _environment(path: pathlib.Path, manifest: dict) -> EnvironmentSpec:
+  try:
+    return EnvironmentSpec.from_dict(manifest['environment'])
+  except (KeyError, TypeError, AttributeError) as error:
+    raise UserError(
+      f'{path}: field environment: not an environment of this version ({error!r}). '
+      'Record or convert the dataset with this version.'
+    ) from error
 
 
 def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episode:

@@ -258,8 +258,9 @@ def _check_forms(path, steps: Mapping, spec: EnvironmentSpec) -> None:
         f'{spec.name}, found {found}. {fix}'
       )
   names = getattr(steps['action'], 'names', None)
-  # The same numbers under other names would be other actions.
-  if names and tuple(names) != spec.action_names:
+  # The same numbers under other names would be other actions. Where there are no
+  # names, TFDS makes them up: '0', '1', ...
+  if names and names[0] != '0' and tuple(names) != spec.action_names:
     raise UserError(
       f'{path}, step field action: expected {", ".join(spec.action_names)} for '
       f'{spec.name}, found {", ".join(names)}. {fix}'
@@ -289,9 +290,7 @@ def _stacked_steps(builder) -> Iterator[dict[str, np.ndarray]]:
   )
   fields = ('observation', *_SCALARS)
   dataset = dataset.map(
-    lambda row: {
-      field: _decode(features[field], row['steps'][field]) for field in fields
-    }
+    lambda row: {key: _decode(features[key], row['steps'][key]) for key in fields}
   )
   return dataset.prefetch(1).as_numpy_iterator()
 

@@ -1,5 +1,7 @@
 """How every binary starts and ends: flags in, an exit code out."""
 
+import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,6 +19,8 @@ def run(main: Callable[[list[str]], object]) -> None:
   stopped after a clean save, start again. Errors of the user and of the machine
   are one line on stderr; anything else is a bug and keeps its traceback.
   """
+  # JAX reports, at INFO, every kind of device that it did not find.
+  logging.getLogger('jax').setLevel(logging.WARNING)
   app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse_flags)
 
 
@@ -35,21 +39,32 @@ def _guarded(main, argv) -> int:
 def _parse_flags(argv: list[str]) -> list[str]:
   """absl's parsing, its errors and those of config files as one line, exit 2."""
   try:
+    _check_config_file(argv)
     rest = flags.FLAGS(argv)
-    for name in _config_flags():
-      flags.FLAGS[name].value  # noqa: B018 (a config file is read on access)
-  except (flags.Error, UserError, ValueError, AttributeError, KeyError, OSError) as error:
-    sys.exit(_say('error', error, USER_ERROR))
+  except (UserError, flags.Error, ValueError, AttributeError, KeyError) as error:
+    sys.exit(_say('error', _last_words(error), USER_ERROR))
   if len(rest) > 1:
     sys.exit(_say('error', f'unexpected argument {rest[1]!r}', USER_ERROR))
   return rest
 
 
-def _config_flags() -> list[str]:
-  return [name for name in flags.FLAGS if name == 'config']
+def _check_config_file(argv: list[str]) -> None:
+  """A missing file would only be reported when the config is first used."""
+  for argument in argv:
+    path, _, _ = argument.removeprefix('--config=').partition(':')
+    if argument.startswith('--config=') and not os.path.isfile(path):
+      raise UserError(f'--config: {path}: no such file. Run from the project folder.')
+
+
+def _last_words(error: Exception) -> str:
+  """A config file's own message out of the traceback that ml_collections quotes."""
+  if 'Traceback' in str(error):
+    return str(error).strip().splitlines()[-1].partition(': ')[2]
+  if isinstance(error, KeyError | AttributeError):
+    return f'--config: no field {" ".join(str(error.args[0]).split())}'
+  return str(error)
 
 
 def _say(word: str, error, code: int) -> int:
-  text = str(error.args[0] if isinstance(error, KeyError) else error)
-  print(f'{word}: {text}', file=sys.stderr, flush=True)
+  print(f'{word}: {error}', file=sys.stderr, flush=True)
   return code

@@ -93,7 +93,10 @@ def _write_rlds(folder, pool: Pool, recording: Recording, environment) -> None:
     'epsilon': recording.epsilon,
   }
   episodes = (pool.episode(index) for index in range(pool.num_episodes))
-  rlds.write(folder, pool.spec, episodes, metadata)
+  rlds.write(folder / 'rlds', pool.spec, episodes, metadata)
+  for path in (folder / 'rlds').iterdir():  # beside the pool, card and picture
+    path.rename(folder / path.name)
+  (folder / 'rlds').rmdir()
 
 
 def _source(recording: Recording) -> str:

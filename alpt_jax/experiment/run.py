@@ -34,6 +34,10 @@ from alpt_jax.models.vocabulary import grow
 from alpt_jax.types import Window
 
 
+# What the progress line shows; metrics.jsonl holds everything.
+_SHOWN = ('idm_loss', 'policy_loss', 'idm_accuracy', 'success_sampled', 'success_greedy')
+
+
 def step_config(
   config: RunConfig, data: RunData, return_range: tuple[int, int]
 ) -> StepConfig:
@@ -165,9 +169,11 @@ class Run:
       state = self.fresh_state()
     else:
       state = checkpoints.restore(self.abstract_state())
-      print(f'{self.config.title}: goes on from step {resumed:,}', flush=True)
+      print(f'{workdir.name}: goes on from step {resumed:,}', flush=True)
     writer = MetricWriter(workdir, resumed or 0)
     write_status(workdir, 'running')
+    devices = f'{self.mesh.size} x {jax.devices()[0].device_kind}'
+    print(f'{workdir.name}: {self.config.title} on {devices}', flush=True)
     try:
       state = fit(
         state,
@@ -184,7 +190,8 @@ class Run:
         description=self.description,
         writer=writer,
         evaluate_fn=self.evaluator,
-        title=self.config.title,
+        title=workdir.name,
+        shown=_SHOWN,
       )
     except BaseException as error:
       write_status(workdir, 'failed', str(error) or type(error).__name__)

@@ -48,7 +48,7 @@ def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
   for text in config.runs:
     fields = get_config(f'{text},root={folder / "data"}')
     fields.experiment = config.experiment
-    fields.update_from_flattened_dict(config.overrides)
+    fields.update(config.overrides)
     run = from_mapping(fields)
     runs[folder / 'runs' / _run_name(run)] = run
     for dataset, recording in _recordings_of(run, config.record.to_dict()).items():
@@ -99,7 +99,6 @@ def run_shard(sweep: Sweep, index: int, count: int) -> int:
     if is_done(folder):
       print(f'{folder.name}: done before', flush=True)
       continue
-    print(f'{folder.name}: starts', flush=True)
     try:
       run = Run(config)
       state = run.train(folder)

@@ -46,7 +46,8 @@ class Checkpoints:
         f'{self.folder}: no checkpoints there. Give the run folder that '
         'bin/pretrain or bin/finetune wrote.'
       )
-    logging.getLogger('absl').setLevel(logging.WARNING)  # 135 INFO lines for 3 saves
+    # 135 INFO lines for 3 saves, and warnings about options that a reader lacks.
+    logging.getLogger('absl').setLevel(logging.ERROR)
     self._manager = ocp.CheckpointManager(
       self.folder,
       options=ocp.CheckpointManagerOptions(

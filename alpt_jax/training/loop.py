@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -73,6 +73,7 @@ def fit(
   writer: MetricWriter,
   evaluate_fn: Callable[[int, Any], Mapping[str, float]],
   title: str = '',
+  shown: Collection[str] = (),
 ):
   """Trains `state` from its own step number to the end of the schedule.
 
@@ -91,6 +92,7 @@ def fit(
     writer: where metrics go.
     evaluate_fn: `(step, state) -> metrics`; what to evaluate is the caller's.
     title: starts the progress line.
+    shown: names of the metrics that it shows.
 
   Returns:
     The final state, saved.
@@ -115,11 +117,11 @@ def fit(
       if schedule.is_due(step, schedule.log_every):
         metrics['steps_per_second'] = progress.rate(step)
         writer.write('train', step, metrics)
-        progress.show(step, {k: v for k, v in metrics.items() if k.endswith('loss')})
+        progress.show(step, _chosen(metrics, shown))
       if schedule.is_due(step, schedule.evaluate_every):
         scores = dict(evaluate_fn(step, state))
         writer.write('evaluation', step, {**scores, 'elapsed_seconds': progress.elapsed})
-        progress.show(step, scores, always=True)
+        progress.show(step, _chosen(scores, shown), always=True)
       if must_save:
         checkpoints.save(step, state, description)
       if stop and step < schedule.num_steps:
@@ -127,6 +129,10 @@ def fit(
         raise Preempted(f'{stop.name} at step {step}: saved. Run the same again.')
   checkpoints.wait()
   return state
+
+
+def _chosen(metrics: Mapping[str, float], names: Collection[str]):
+  return {name: value for name, value in metrics.items() if name in names}
 
 
 def _checked(metrics, step: int, checkpoints: Checkpoints) -> dict[str, float]:
