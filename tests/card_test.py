@@ -142,8 +142,8 @@ def test_a_good_dataset_has_no_warning(tmp_path):
     (((230, 170), (170, 230)), False),
     # The same without any dependence, only not uniform.
     (((230, 170), (230, 170)), False),
-    # 16 pairs are fewer than 5 for each of 4 cells.
-    (((4, 4), (4, 4)), False),
+    # 396 pairs are fewer than 100 for each of 4 cells.
+    (((99, 99), (99, 99)), False),
   ],
 )
 def test_only_pairs_like_those_of_uniform_draws_look_random(pairs, suspected):

@@ -320,10 +320,8 @@ def _check_marks(steps: Mapping[str, np.ndarray], place: str) -> None:
 def _episode(steps: Mapping[str, np.ndarray], folder: pathlib.Path) -> Episode:
   """Drops what the last step says of an action that led nowhere."""
   if steps['reward'][-1]:
-    warnings.warn(
-      f'{folder}: rewards on last steps are dropped, no observation follows them.',
-      stacklevel=2,
-    )
+    message = 'rewards on last steps are dropped, no observation follows them.'
+    warnings.warn(f'{folder}: {message}', stacklevel=2)
   discounts = np.array(steps['discount'][:-1])
   if steps['is_terminal'][-1]:
     # Some writers put the 0 on the last step only.

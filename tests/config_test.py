@@ -1,0 +1,164 @@
+"""Every config loads, is complete, and one step of it traces."""
+
+import functools
+import importlib.util
+import pathlib
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from alpt_jax import methods, specs
+from alpt_jax.envs import maze
+from alpt_jax.errors import UserError
+from alpt_jax.experiment import config as config_lib
+from alpt_jax.experiment.run import step_config
+from alpt_jax.launching import sweep
+from alpt_jax.training.step import abstract_state, joint_step
+from alpt_jax.types import Batch, Window
+
+_CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+
+
+def _get_config(name: str, text: str = ''):
+  spec = importlib.util.spec_from_file_location(name, _CONFIGS / f'{name}.py')
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(text)
+
+
+def _fields(**changes):
+  """configs/maze.py as plain nested dicts, with `section__field=value` changes."""
+  fields = _get_config('maze').to_dict()
+  for name, value in changes.items():
+    *sections, last = name.split('__')
+    functools.reduce(dict.__getitem__, sections, fields)[last] = value
+  return fields
+
+
+def _abstract_batch(config, observation, num_actions) -> Batch:
+  rows, length = config.training.batch_size, config.model.num_transitions
+
+  def array(*shape, dtype=np.float32):
+    return jax.ShapeDtypeStruct((rows, *shape), dtype)
+
+  window = Window(
+    observations=array(length + 1, *observation.shape, dtype=observation.dtype),
+    actions=array(length, dtype=np.int32),
+    is_labelled=array(length, dtype=bool),
+    rewards=array(length),
+    discounts=array(length),
+    returns_to_go=array(length),
+    valid=array(length, dtype=bool),
+    allowed=array(num_actions, dtype=bool),
+    environment=array(dtype=np.int32),
+  )
+  return Batch(window, array(), array(), array(dtype=bool))
+
+
+@pytest.mark.parametrize('method', methods.METHODS)
+@pytest.mark.parametrize('size', ['small', 'paper'])
+@pytest.mark.parametrize('observation', ['position', 'position_walls', 'image'])
+def test_one_step_of_every_maze_config_traces(method, size, observation):
+  text = f'method={method},size={size},observation={observation}'
+  config = config_lib.from_mapping(_get_config('maze', text))
+  spec = maze.Maze(config.data.environments[0], observation).environment_spec
+  data = types.SimpleNamespace(
+    vocabulary=specs.joint_vocabulary([spec]),
+    target=types.SimpleNamespace(spec=spec),
+  )
+  steps = step_config(config, data, spec.return_range)
+  batch = _abstract_batch(config, spec.observation, 4)
+  state = abstract_state(steps, batch.window)
+  after, metrics = jax.eval_shape(
+    functools.partial(joint_step, steps), state, batch, jax.random.key(0)
+  )
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+    lambda x: (x.shape, x.dtype), state
+  )
+  assert ('idm_loss' in metrics) == methods.METHODS[method].has_idm
+  assert metrics['policy_loss'].shape == ()
+
+
+def test_the_paper_size_models_have_the_papers_size():
+  """19.26M parameters on Atari (facts of Lee et al.); on a maze's four numbers,
+  without patches, the six layers alone are 6 * (12 * 512^2 + 13 * 512) = 18.9M."""
+  config = config_lib.from_mapping(_get_config('maze', 'size=paper'))
+  assert (config.model.width, config.model.num_layers) == (512, 6)
+  assert config.model.num_heads == 8
+  spec = maze.Maze('maze/blocked:20/0').environment_spec
+  data = types.SimpleNamespace(
+    vocabulary=spec.action_names, target=types.SimpleNamespace(spec=spec)
+  )
+  steps = step_config(config, data, spec.return_range)
+  batch = _abstract_batch(config, spec.observation, 4)
+  policy = abstract_state(steps, batch.window).params['decision_transformer']
+  layers = sum(leaf.size for leaf in jax.tree.leaves(policy['sequence']))
+  assert layers == 6 * (12 * 512**2 + 13 * 512) + 2 * 512  # and the last norm
+
+
+@pytest.mark.parametrize('text', ['', 'smoke'])
+def test_every_run_of_the_quickstart_is_a_valid_config(text, tmp_path, monkeypatch):
+  monkeypatch.chdir(_CONFIGS.parent)
+  planned = sweep.plan(_get_config('quickstart', text), tmp_path)
+  titles = {run.title for run in planned.runs.values()}
+  assert titles == {'DT1', 'DT1-IDM', 'ALPT-Blocked', 'ALPT-Blocked+Tunneled', 'Oracle'}
+  for run in planned.runs.values():
+    assert {run.data.target, *run.data.sources} <= set(map(str, planned.recordings))
+  # Methods of a seed share their target; seeds share no maze.
+  targets = {(run.seed, run.data.target) for run in planned.runs.values()}
+  assert len(targets) == len({run.seed for run in planned.runs.values()})
+
+
+def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
+  fields = _fields(model__width='wide', training__num_steps=0)
+  fields['optimiser'] = fields.pop('optimizer')
+  with pytest.raises(UserError) as error:
+    config_lib.from_mapping(fields)
+  message = str(error.value)
+  assert "optimiser: unknown field; did you mean 'optimizer'?" in message
+  assert 'optimizer: missing' in message
+  assert "model.width: expected int, found 'wide'" in message
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'method': 'alpd'}, "method: 'alpd' is not known; did you mean 'alpt'"),
+    ({'training__num_steps': 0}, 'training.num_steps: expected at least 1, found 0'),
+    ({'model__num_heads': 5}, 'model.num_heads: expected a divisor'),
+    ({'model__context': 5}, 'model.context: expected 1 to'),
+    ({'data__labelled_share': 1.0}, 'data.labelled_share: expected 0 <='),
+    ({'data__sources': ()}, 'data.sources: method alpt in phase joint takes'),
+    ({'optimizer__name': 'adam'}, "did you mean 'adamw'"),
+    ({'model': {}}, 'model.width: missing'),
+    ({'model': 3}, "model: expected a section, found '3'"),
+    ({'initial': 'runs/a'}, 'initial: only phase finetune'),
+    ({'seed': True}, 'seed: expected int, found True'),
+  ],
+)
+def test_an_impossible_config_is_refused_by_the_name_of_its_field(changes, message):
+  with pytest.raises(UserError) as error:
+    config_lib.from_mapping(_fields(**changes))
+  assert message in str(error.value)
+
+
+def test_a_config_survives_its_json(tmp_path):
+  config = config_lib.from_mapping(_fields())
+  config_lib.claim_workdir(tmp_path / 'run', config)
+  again = config_lib.read_config(tmp_path / 'run')
+  assert again == config
+  assert again.hash == config.hash
+
+
+def test_a_workdir_of_another_run_names_every_differing_key(tmp_path):
+  mine = config_lib.from_mapping(_fields())
+  config_lib.claim_workdir(tmp_path, mine)
+  config_lib.claim_workdir(tmp_path, mine)  # the same run may come back
+  other = config_lib.from_mapping(_fields(seed=3, optimizer__clip=2.0))
+  with pytest.raises(UserError) as error:
+    config_lib.claim_workdir(tmp_path, other)
+  assert 'optimizer.clip (there 1.0, now 2.0)' in str(error.value)
+  assert 'seed (there 0, now 3)' in str(error.value)
+  assert 'learning_rate' not in str(error.value)
