@@ -26,6 +26,8 @@ class Preempted(Exception):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
   """Returns `"; did you mean 'x'? Known: ..."` for an unknown word."""
   known = sorted(known)
-  close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-  hint = f"; did you mean '{close[0]}'?" if close else '.'
+  # Capitals do not count: 'ALPT', as the paper writes it, means 'alpt'.
+  written = {name.lower(): name for name in known}
+  close = difflib.get_close_matches(word.lower(), written, n=1, cutoff=0.5)
+  hint = f"; did you mean '{written[close[0]]}'?" if close else '.'
   return f'{hint} Known: {", ".join(known)}'

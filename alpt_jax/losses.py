@@ -11,16 +11,18 @@ import jax.numpy as jnp
 def weighted_mean(values, weights):
   """`sum(weights * values) / sum(weights)`; 0 where all weights are 0.
 
-  Padded positions may hold anything, infinities included: they are dropped
-  before they are multiplied.
+  Positions of weight 0 may hold anything, infinities and NaN included: they are
+  dropped before they are multiplied, and get a gradient of 0.
   """
   weights = weights.astype(jnp.float32)
-  total = jnp.where(weights > 0, values * weights, 0.0).sum()
+  total = (jnp.where(weights > 0, values, 0.0) * weights).sum()
   return total / jnp.maximum(weights.sum(), jnp.finfo(jnp.float32).tiny)
 
 
 def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
   """Mean cross-entropy over the weighted positions, in nats.
+
+  Positions of weight 0 may hold anything and get a gradient of 0.
 
   Args:
     logits: `[..., C]`, any float dtype; computed in float32.
@@ -29,9 +31,12 @@ def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
     normalisation: 'token' for the plain cross-entropy, 'notebook' for Lee et
       al.'s public notebook, which divides it by the number of classes C.
   """
-  log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+  counts = (weights > 0)[..., None]
+  # Before the softmax: behind it a gradient of 0 would meet NaN and become NaN.
+  logits = jnp.where(counts, logits.astype(jnp.float32), 0.0)
+  log_probabilities = jax.nn.log_softmax(logits)
   if targets.ndim == logits.ndim:
-    values = -(targets * log_probabilities).sum(-1)
+    values = -(jnp.where(counts, targets, 0.0) * log_probabilities).sum(-1)
   else:
     values = -jnp.take_along_axis(log_probabilities, targets[..., None], -1)[..., 0]
   if normalisation == 'notebook':
@@ -56,5 +61,7 @@ def expected_calibration_error(confidence, correct, weights, num_bins: int = 15)
   bins = jnp.clip((confidence * num_bins).astype(jnp.int32), 0, num_bins - 1)
   inside = jax.nn.one_hot(bins, num_bins) * weights[..., None]
   axes = tuple(range(inside.ndim - 1))
-  gap = (inside * (correct - confidence)[..., None]).sum(axes)
+  # Like the above, whatever has no weight may hold NaN.
+  gap = jnp.where(weights > 0, correct - confidence, 0.0)
+  gap = (inside * gap[..., None]).sum(axes)
   return jnp.abs(gap).sum() / jnp.maximum(weights.sum(), jnp.finfo(jnp.float32).tiny)

@@ -93,12 +93,12 @@ def joint_vocabulary(
 
   The 18 ALE names in ALE order whenever one of them takes part, then all
   further names in sorted order. Names of an `existing` vocabulary (that of a
-  checkpoint) keep their indices: new ones are appended.
+  checkpoint) keep their indices: new ones are appended, by the same rule.
   """
   names = {name for spec in specs for name in spec.action_names}
   head = list(existing)
-  if not head and names & set(ALE_ACTIONS):
-    head = list(ALE_ACTIONS)
+  if names & set(ALE_ACTIONS):
+    head += [name for name in ALE_ACTIONS if name not in head]
   return tuple(head + sorted(names - set(head)))
 
 

@@ -128,7 +128,7 @@ def load_labels(path: str | os.PathLike) -> Labels:
     return Labels(
       fields['dataset'],
       fields['seed'],
-      tuple(tuple(segment) for segment in fields['segments']),
+      tuple((episode, first, length) for episode, first, length in fields['segments']),
       tuple(fields['heldout_episodes']),
     )
   except (OSError, KeyError, TypeError, ValueError) as error:
@@ -160,9 +160,13 @@ def trained_transitions(pool: Pool, labels: Labels) -> np.ndarray:
 
 
 def hide_actions(pool: Pool, labels: Labels) -> Pool:
-  """Returns the pool with every action overwritten that `labels` does not name."""
+  """Returns the pool with every action overwritten that `labels` does not name.
+
+  What was hidden before stays hidden.
+  """
   is_labelled = np.zeros(pool.num_transitions, bool)
   is_labelled[labelled_transitions(pool, labels)] = True
+  is_labelled &= pool.is_labelled
   actions = np.where(is_labelled, pool.actions, 0).astype(np.int32)
   return dataclasses.replace(pool, actions=actions, is_labelled=is_labelled)
 
@@ -183,7 +187,8 @@ def evaluation_windows(
   that do not overlap, as they lie; the first of a random order of them, fixed by
   (dataset, seed) whatever the labels, are taken until `num_transitions` hidden
   transitions are counted, or all of them where there are fewer. So every method
-  of a seed is scored on the same ones. B is the number of windows.
+  of a seed is scored on the same ones, and none is counted twice. B is the number
+  of windows.
 
   Args:
     pool: the dataset with ALL its actions.
@@ -203,25 +208,20 @@ def evaluation_windows(
     is_counted[labelled_transitions(pool, labels)] = False
   pieces = _segments(pool.lengths, np.arange(pool.num_episodes), window_length)
   order = _generator(pool.manifest_hash, seed + 1_000_003).permutation(len(pieces))
-  chosen, missing = [], num_transitions
-  for episode, first, length in pieces[order].tolist():
-    indices = np.arange(length) + pool.starts[episode] + first
-    indices = indices[is_counted[indices]][:missing]
-    if len(indices):
-      chosen.append((pool.starts[episode] + first + length - 1, indices))
-      missing -= len(indices)
-    if not missing:
-      break
-  if not chosen:
+  episodes, firsts, lengths = pieces[order].T
+  firsts = firsts + pool.starts[episodes]
+  ends = firsts + lengths - 1
+  inside = ends[:, None] + np.arange(1 - window_length, 1)
+  # An episode's last piece may be short: its window also shows the end of the piece
+  # before (or padding), which is not this window's to count.
+  counted = (inside >= firsts[:, None]) & is_counted[np.maximum(inside, 0)]
+  counted &= counted.cumsum().reshape(counted.shape) <= num_transitions
+  chosen = counted.any(1)
+  if not chosen.any():
     raise UserError(
       f'{pool.spec.name}: no transition is left to evaluate the IDM on; lower '
       'data.labels or raise data.heldout_share.'
     )
-  ends = np.array([end for end, _ in chosen])
-  inside = ends[:, None] + np.arange(1 - window_length, 1)
-  scored = np.zeros(pool.num_transitions, bool)
-  scored[np.concatenate([indices for _, indices in chosen])] = True
-  truth = WindowReader(pool, vocabulary, 0, window_length)(ends)
-  hidden = WindowReader(hide_actions(pool, labels), vocabulary, 0, window_length)(ends)
-  counted = truth.valid & scored[np.maximum(inside, 0)]
-  return EvaluationWindows(hidden, truth.actions, counted)
+  truth = WindowReader(pool, vocabulary, 0, window_length)(ends[chosen])
+  training = WindowReader(hide_actions(pool, labels), vocabulary, 0, window_length)
+  return EvaluationWindows(training(ends[chosen]), truth.actions, counted[chosen])

@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from alpt_jax.data.windows import WindowReader
+from alpt_jax.errors import UserError
 from alpt_jax.types import Batch, Window
 
 
@@ -42,13 +43,12 @@ class Mixture:
   """Mixes streams into batches of `batch_size` windows (over all hosts)."""
 
   def __init__(self, streams: Sequence[Stream], batch_size: int, seed: int):
-    total = sum(stream.share for stream in streams)
+    shares = [Fraction(stream.share) for stream in streams]
     self._streams = tuple(streams)
     self._batch_size = batch_size
     self._seed = seed
     self._cumulative = [
-      sum(stream.share for stream in streams[: k + 1]) / total
-      for k in range(len(streams))
+      sum(shares[: k + 1]) / sum(shares) for k in range(len(streams))
     ]
     self._epochs: dict[tuple[int, int], np.ndarray] = {}
 
@@ -63,7 +63,15 @@ class Mixture:
     """The rows of one host of a step: its contiguous part of the global batch.
 
     B is `batch_size // num_hosts`.
+
+    Raises:
+      UserError: the rows cannot be shared out equally.
     """
+    if self._batch_size % num_hosts:
+      raise UserError(
+        f'training.batch_size: expected a multiple of the {num_hosts} hosts, found '
+        f'{self._batch_size}. Change it or the number of hosts.'
+      )
     per_host = self._batch_size // num_hosts
     wanted = range(host * per_host, (host + 1) * per_host)
     parts, row = [], 0
