@@ -45,10 +45,7 @@ def pseudo_label(
   logits = jax.lax.stop_gradient(logits).astype(jnp.float32)
   logits = jnp.where(allowed[:, None, :], logits, -jnp.inf)
   probabilities = jax.nn.softmax(logits)
-  if mode == 'sample':
-    guess = jax.random.categorical(key, logits)
-  else:
-    guess = logits.argmax(-1)
+  guess = jax.random.categorical(key, logits) if mode == 'sample' else logits.argmax(-1)
   chosen = jnp.take_along_axis(probabilities, guess[..., None], -1)[..., 0]
   action = jnp.where(is_labelled, actions, guess).astype(jnp.int32)
   confidence = jnp.where(is_labelled, 1.0, chosen)

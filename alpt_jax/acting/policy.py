@@ -125,10 +125,10 @@ def choose_action(logits, allowed, keys, greedy, config: ActingConfig):
   """
   logits = jnp.where(allowed, logits.astype(jnp.float32), jnp.nan)
   threshold = jnp.nanpercentile(logits, config.action_percentile, axis=-1)
-  # Where several share the top score the threshold may equal it: keep those.
+  # Where several share the top score the threshold may equal it: keep those. (The
+  # float just below the top is no threshold: below 0 it is flushed to 0.)
   top = jnp.nanmax(logits, axis=-1)
-  threshold = jnp.minimum(threshold, jnp.nextafter(top, -jnp.inf))
-  kept = allowed & (logits > threshold[:, None])
+  kept = allowed & ((logits > threshold[:, None]) | (logits == top[:, None]))
   logits = jnp.where(kept, logits / config.action_temperature, -jnp.inf)
   sampled = jax.vmap(jax.random.categorical)(keys, logits)
   return jnp.where(greedy, logits.argmax(-1), sampled).astype(jnp.int32)

@@ -108,7 +108,9 @@ class _Slots:
     self._environments = [None] * size
     self._own_action = {
       joint: own
-      for own, joint in enumerate(specs.action_indices(spec, player.vocabulary).tolist())
+      for own, joint in enumerate(
+        specs.action_indices(spec, player.vocabulary).tolist()
+      )
     }
     shape, dtype = spec.observation.shape, spec.observation.dtype
     self._observations = np.zeros((size, context, *shape), dtype)

@@ -1,6 +1,6 @@
 """Turns a folder of runs into results.csv and report/index.html.
 
-  python -m alpt_jax.bin.report --runs=DIR
+python -m alpt_jax.bin.report --runs=DIR
 """
 
 from absl import flags

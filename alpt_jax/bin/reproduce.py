@@ -36,7 +36,12 @@ def main(argv):
   count = min(_WORKERS.value, len(planned.runs))
   codes = sweep.run_workers(
     [
-      [*own, f'--config={_config_path()}', f'--out={_OUT.value}', f'--shard={i}/{count}']
+      [
+        *own,
+        f'--config={_config_path()}',
+        f'--out={_OUT.value}',
+        f'--shard={i}/{count}',
+      ]
       for i in range(count)
     ]
   )

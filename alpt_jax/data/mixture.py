@@ -47,17 +47,16 @@ class Mixture:
     self._streams = tuple(streams)
     self._batch_size = batch_size
     self._seed = seed
-    self._cumulative = [
-      sum(shares[: k + 1]) / sum(shares) for k in range(len(streams))
-    ]
+    self._cumulative = [sum(shares[: k + 1]) / sum(shares) for k in range(len(streams))]
     self._epochs: dict[tuple[int, int], np.ndarray] = {}
 
   def rows(self, step: int) -> list[tuple[int, int]]:
     """(first, count) of every stream's own sequence that a step consumes."""
-    before = [int(step * self._batch_size * c) for c in self._cumulative]
-    after = [int((step + 1) * self._batch_size * c) for c in self._cumulative]
-    firsts = np.diff([0, *before])
-    return list(zip(firsts.tolist(), (np.diff([0, *after]) - firsts).tolist(), strict=True))
+    firsts, lasts = (
+      np.diff([0, *(int(s * self._batch_size * c) for c in self._cumulative)])
+      for s in (step, step + 1)
+    )
+    return list(zip(firsts.tolist(), (lasts - firsts).tolist(), strict=True))
 
   def batch(self, step: int, host: int = 0, num_hosts: int = 1) -> Batch:
     """The rows of one host of a step: its contiguous part of the global batch.

@@ -30,7 +30,6 @@ from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
 FORMAT = 1
-_ARRAYS = ('observations', 'actions', 'rewards', 'discounts', 'lengths')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +108,11 @@ def write_pool(
   Episodes are consumed one at a time: memory does not grow with their number.
 
   Raises:
-    UserError: an episode does not fit `spec` (episode, step and field named), or
-      there is none.
+    UserError: an episode does not fit `spec` (episode, step and field named), there
+      is none, or `folder` holds something else than a pool (a pool is replaced).
   """
   folder = pathlib.Path(folder)
+  _check_replaceable(folder)
   partial = folder.with_name(f'{folder.name}.partial-{os.getpid()}')
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
@@ -121,25 +121,17 @@ def write_pool(
     if not lengths:
       raise UserError(f'{folder}: a pool needs at least one episode, got none.')
     num_transitions = int(sum(lengths))
-    _finish_array(
-      partial,
-      'observations',
-      spec.observation.dtype,
-      (num_transitions + len(lengths), *spec.observation.shape),
-    )
-    for name, dtype in (
-      ('actions', 'int32'),
-      ('rewards', 'float32'),
-      ('discounts', 'float32'),
-    ):
-      _finish_array(partial, name, dtype, (num_transitions,))
     np.save(partial / 'lengths.npy', np.array(lengths, np.int64))
+    forms = _forms(spec, num_transitions, len(lengths))
+    for name, form in forms.items():
+      if name != 'lengths':
+        _finish_array(partial, name, *form)
     manifest = {
       'format': FORMAT,
       'environment': spec.to_dict(),
       'num_episodes': len(lengths),
       'num_transitions': num_transitions,
-      'sha256': {name: _sha256(partial / f'{name}.npy') for name in _ARRAYS},
+      'sha256': {name: _sha256(partial / f'{name}.npy') for name in forms},
     }
     (partial / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n')
     shutil.rmtree(folder, ignore_errors=True)
@@ -147,6 +139,26 @@ def write_pool(
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   return open_pool(folder)
+
+
+def _forms(spec: EnvironmentSpec, num_transitions: int, num_episodes: int):
+  """The dtype and shape of every array of a pool."""
+  row, num_rows = spec.observation, num_transitions + num_episodes
+  return {
+    'observations': (np.dtype(row.dtype), (num_rows, *row.shape)),
+    'actions': (np.dtype('int32'), (num_transitions,)),
+    'rewards': (np.dtype('float32'), (num_transitions,)),
+    'discounts': (np.dtype('float32'), (num_transitions,)),
+    'lengths': (np.dtype('int64'), (num_episodes,)),
+  }
+
+
+def _check_replaceable(folder: pathlib.Path) -> None:
+  """Keeps a mistyped name from deleting somebody's folder."""
+  if not folder.exists() or (folder / 'manifest.json').is_file():
+    return
+  if not folder.is_dir() or any(folder.iterdir()):
+    raise UserError(f'{folder}: exists and is not a pool. Name another or remove it.')
 
 
 def _append_arrays(partial, spec, episodes) -> list[int]:
@@ -174,7 +186,7 @@ def _finish_array(partial, name, dtype, shape) -> None:
   with open(partial / f'{name}.npy', 'wb') as file, open(raw, 'rb') as source:
     np.lib.format.write_array_header_1_0(
       file,
-      {'descr': np.dtype(dtype).str, 'fortran_order': False, 'shape': shape},
+      {'descr': dtype.str, 'fortran_order': False, 'shape': shape},
     )
     shutil.copyfileobj(source, file)
   raw.unlink()
@@ -189,41 +201,59 @@ def open_pool(folder: str | os.PathLike) -> Pool:
   """Opens a pool, its observations memory-mapped, everything else in memory.
 
   Raises:
-    UserError: no manifest, another format, or an array of another shape.
+    UserError: no manifest, another format, or an array that is missing, cut short
+      or of another form than the manifest says.
   """
   folder = pathlib.Path(folder)
   path = folder / 'manifest.json'
   if not path.is_file():
     raise UserError(f'{folder}: not a pool, manifest.json is missing. Record it anew.')
   text = path.read_text()
-  manifest = json.loads(text)
+  manifest = _manifest(path, text)
   if manifest.get('format') != FORMAT:
     raise UserError(
       f'{path}: field format: expected {FORMAT}, found {manifest.get("format")!r}. '
       'Record or convert the dataset with this version.'
     )
-  arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in _ARRAYS}
+  spec = _environment(path, manifest)
   num_transitions, num_episodes = manifest['num_transitions'], manifest['num_episodes']
-  for name, expected in (
-    ('observations', num_transitions + num_episodes),
-    ('actions', num_transitions),
-    ('rewards', num_transitions),
-    ('discounts', num_transitions),
-    ('lengths', num_episodes),
-  ):
-    if len(arrays[name]) != expected:
-      raise UserError(
-        f'{folder / name}.npy: expected {expected} rows by the manifest, found '
-        f'{len(arrays[name])}. The pool is damaged: record it anew.'
-      )
+  forms = _forms(spec, num_transitions, num_episodes)
+  arrays = {name: _array(folder / f'{name}.npy', *form) for name, form in forms.items()}
   observations = arrays.pop('observations')
   return Pool(
-    spec=_environment(path, manifest),
+    spec=spec,
     observations=observations,
     is_labelled=np.ones(num_transitions, bool),
     manifest_hash=hashlib.sha256(text.encode()).hexdigest()[:16],
     **{name: np.array(array) for name, array in arrays.items()},
   )
+
+
+def _manifest(path: pathlib.Path, text: str) -> dict:
+  """The manifest as a dictionary that holds the counts of a pool."""
+  try:
+    manifest = json.loads(text)
+    if manifest.get('format') == FORMAT:  # others may have other fields
+      _ = manifest['num_transitions'] + manifest['num_episodes']
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise UserError(
+      f'{path}: not the manifest of a pool ({error!r}). Record it anew.'
+    ) from error
+  return manifest
+
+
+def _array(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+  """One memory-mapped array of a pool, of the form that its manifest says."""
+  try:
+    array = np.load(path, mmap_mode='r')
+  except (OSError, ValueError, EOFError) as error:
+    raise UserError(f'{path}: damaged ({error}). Record it anew.') from error
+  if array.dtype != dtype or array.shape != shape:
+    raise UserError(
+      f'{path}: expected {dtype} {list(shape)} by the manifest, found {array.dtype} '
+      f'{list(array.shape)}. The pool is damaged: record it anew.'
+    )
+  return array
 
 
 def _environment(path: pathlib.Path, manifest: dict) -> EnvironmentSpec:
@@ -254,21 +284,14 @@ def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episod
       f'{place}, field observation: expected {expected.dtype} {list(expected.shape)}, '
       f'found {observations.dtype} {list(observations.shape[1:])}.'
     )
-  actions = np.asarray(episode.actions)
+  actions = np.atleast_1d(episode.actions)
   num_transitions = len(actions)
   if num_transitions == 0 or len(observations) != num_transitions + 1:
     raise UserError(
       f'{place}: expected at least one transition and one observation more than '
       f'actions, found {len(observations)} observations, {num_transitions} actions.'
     )
-  bad = (actions < 0) | (actions >= len(spec.action_names))
-  if bad.any():
-    step = int(bad.argmax())
-    raise UserError(
-      f'{place}, step {step}, field action: expected 0 to '
-      f'{len(spec.action_names) - 1} ({", ".join(spec.action_names)}), '
-      f'found {int(actions[step])}.'
-    )
+  _check_actions(actions, spec, place)
   if expected.kind == 'integers':
     beyond = np.argwhere(observations >= np.array(expected.num_values))
     if len(beyond):
@@ -277,27 +300,51 @@ def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episod
         f'{place}, step {step}, field observation: expected entry {entry} below '
         f'{expected.num_values[entry]}, found {int(observations[step, entry])}.'
       )
-  named = {
-    'reward': episode.rewards,
-    'discount': episode.discounts,
-    'observation': observations,
-  }
-  for field, values in named.items():
-    values = np.asarray(values)
-    if field != 'observation' and len(values) != num_transitions:
-      raise UserError(
-        f'{place}, field {field}: expected {num_transitions} values, '
-        f'found {len(values)}.'
-      )
-    if values.dtype.kind == 'f' and not np.isfinite(values).all():
-      step = int(np.argwhere(~np.isfinite(values))[0][0])
-      raise UserError(
-        f'{place}, step {step}, field {field}: expected a finite number, '
-        f'found {values[step]}.'
-      )
+  _check_finite(observations, 'observation', place)
   return Episode(
     observations=observations,
     actions=actions.astype(np.int32),
-    rewards=np.asarray(episode.rewards, np.float32),
-    discounts=np.asarray(episode.discounts, np.float32),
+    rewards=_per_transition(episode.rewards, num_transitions, 'reward', place),
+    discounts=_per_transition(episode.discounts, num_transitions, 'discount', place),
   )
+
+
+def _check_actions(actions: np.ndarray, spec: EnvironmentSpec, place: str) -> None:
+  """Every action must be one number, whole and one of the environment's own."""
+  if actions.ndim != 1:
+    raise UserError(
+      f'{place}, field action: expected one number per step, found the shape '
+      f'{list(actions.shape)}.'
+    )
+  # Asked so that NaN and 1.5, which a cast would turn into some action, fail too.
+  num_actions = len(spec.action_names)
+  bad = ~((actions >= 0) & (actions < num_actions) & (actions % 1 == 0))
+  if bad.any():
+    step = int(bad.argmax())
+    raise UserError(
+      f'{place}, step {step}, field action: expected 0 to {num_actions - 1} '
+      f'({", ".join(spec.action_names)}), found {actions[step]}.'
+    )
+
+
+def _per_transition(values, num_transitions: int, field: str, place: str) -> np.ndarray:
+  """`[L]` float32 rewards or discounts, finite and one for each transition."""
+  values = np.atleast_1d(values)
+  if values.shape != (num_transitions,):
+    raise UserError(
+      f'{place}, field {field}: expected {num_transitions} values, '
+      f'found {" x ".join(map(str, values.shape))}.'
+    )
+  with np.errstate(over='ignore'):  # what is too large for float32 is reported
+    values = values.astype(np.float32)
+  _check_finite(values, field, place)
+  return values
+
+
+def _check_finite(values: np.ndarray, field: str, place: str) -> None:
+  if values.dtype.kind == 'f' and not np.isfinite(values).all():
+    first = tuple(np.argwhere(~np.isfinite(values))[0])
+    raise UserError(
+      f'{place}, step {first[0]}, field {field}: expected a finite number, '
+      f'found {values[first]}.'
+    )

@@ -138,7 +138,7 @@ def _build(kind, fields, prefix, problems):
   fields = dict(fields.items())
   for name in fields:
     if name not in hints:
-      problems.append(f"{prefix}{name}: unknown field{did_you_mean(name, hints)}")
+      problems.append(f'{prefix}{name}: unknown field{did_you_mean(name, hints)}')
   values = {}
   for name, hint in hints.items():
     if name not in fields:

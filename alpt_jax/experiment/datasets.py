@@ -157,4 +157,6 @@ def _reader(config, data, pool, environment) -> WindowReader:
 
 
 def _stream(name, reader, ends, share, use: methods.Use) -> Stream:
-  return Stream(name, reader, ends, share, float(use.idm), float(use.policy), use.relabel)
+  return Stream(
+    name, reader, ends, share, float(use.idm), float(use.policy), use.relabel
+  )

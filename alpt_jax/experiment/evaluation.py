@@ -92,7 +92,9 @@ class Evaluator:
       greedy=greedy,
     )
 
-  def save_animation(self, path: pathlib.Path, state: TrainState, num_episodes=3) -> None:
+  def save_animation(
+    self, path: pathlib.Path, state: TrainState, num_episodes=3
+  ) -> None:
     """Films the first episodes of the evaluation, sampled, as a gif."""
     starts = playing.episode_starts(self._spec, num_episodes, self._config.seed)
     films: list[playing.Filmed] = []

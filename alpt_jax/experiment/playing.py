@@ -113,10 +113,14 @@ def film(start: StartFn, films: list[Filmed]) -> StartFn:
   return begin
 
 
-def save_gif(path: pathlib.Path, films: Sequence[Filmed], seconds: float = 0.12) -> None:
+def save_gif(
+  path: pathlib.Path, films: Sequence[Filmed], seconds: float = 0.12
+) -> None:
   """Writes several episodes one after the other, the last picture of each held."""
   frames = [
-    Image.fromarray(frame) for film in films for frame in [*film.frames, *film.frames[-1:] * 6]
+    Image.fromarray(frame)
+    for film in films
+    for frame in [*film.frames, *film.frames[-1:] * 6]
   ]
   frames[0].save(
     path,

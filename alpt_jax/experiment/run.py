@@ -18,6 +18,7 @@ from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
+from alpt_jax.models.vocabulary import grow
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
@@ -30,12 +31,16 @@ from alpt_jax.training.step import (
   init_state,
   make_joint_step,
 )
-from alpt_jax.models.vocabulary import grow
 from alpt_jax.types import Window
 
-
 # What the progress line shows; metrics.jsonl holds everything.
-_SHOWN = ('idm_loss', 'policy_loss', 'idm_accuracy', 'success_sampled', 'success_greedy')
+_SHOWN = (
+  'idm_loss',
+  'policy_loss',
+  'idm_accuracy',
+  'success_sampled',
+  'success_greedy',
+)
 
 
 def step_config(

@@ -169,7 +169,9 @@ class DecisionTransformer(nn.Module):
     step, kind = place // self._stride, place % self._stride
     is_patch = kind < self._patches
     causal = place[:, None] >= place[None, :]
-    same_frame = (step[:, None] == step[None, :]) & is_patch[:, None] & is_patch[None, :]
+    same_frame = (
+      (step[:, None] == step[None, :]) & is_patch[:, None] & is_patch[None, :]
+    )
     is_return = kind == self._patches + _RETURN
     shown = valid[:, step] & (~is_return | first[:, step])
     return (causal | same_frame)[None] & shown[:, None, :]

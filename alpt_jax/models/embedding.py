@@ -48,8 +48,7 @@ class ObservationEmbedding(nn.Module):
       return self._image(observations)
     if self.spec.kind == 'integers':
       return self._integers(observations)[:, :, None]
-    project = nn.Dense(self.width, dtype=self.dtype, name='vector')
-    return project(observations)[:, :, None]
+    return self._project(observations)[:, :, None]
 
   def _image(self, observations):
     batch, frames, height, width, channels = observations.shape
@@ -67,15 +66,25 @@ class ObservationEmbedding(nn.Module):
     )
     return tokens + encoding
 
+  def _project(self, numbers):
+    # As small as positions at first: which observation a number is from then counts
+    # as much as the number. At unit variance the maze IDM needed twice the steps.
+    project = nn.Dense(
+      self.width,
+      kernel_init=nn.initializers.normal(_STDDEV),
+      dtype=self.dtype,
+      name='vector',
+    )
+    return project(numbers)
+
   def _integers(self, observations):
     values = np.array(self.spec.num_values)
     rows = observations.astype(jnp.int32) + (np.cumsum(values) - values)
     table = token_embedding(int(values.sum()), self.width, self.dtype, 'table')
-    # Centred, with the unit variance of a uniform entry.
-    deviation = ((values**2 - 1) / 12) ** 0.5
+    # Centred, with the unit variance of a uniform entry; one value alone stays 0.
+    deviation = np.maximum((values**2 - 1) / 12, 0.25) ** 0.5
     numbers = (observations - (values - 1) / 2) / deviation
-    project = nn.Dense(self.width, dtype=self.dtype, name='vector')
-    return project(numbers.astype(self.dtype)) + table(rows).sum(-2)
+    return self._project(numbers.astype(self.dtype)) + table(rows).sum(-2)
 
 
 class ActionEmbedding(nn.Module):

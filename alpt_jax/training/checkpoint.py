@@ -35,7 +35,9 @@ def describe_leaves(tree) -> dict[str, list]:
 class Checkpoints:
   """The checkpoints of one run, by step. Half-written ones are never seen."""
 
-  def __init__(self, folder: str | os.PathLike, *, keep: int = 2, writable: bool = True):
+  def __init__(
+    self, folder: str | os.PathLike, *, keep: int = 2, writable: bool = True
+  ):
     """Opens a folder of checkpoints; creates it when `writable`.
 
     A reader (`writable=False`) touches nothing, and may stand beside a trainer.
@@ -64,6 +66,11 @@ class Checkpoints:
   def latest_step(self) -> int | None:
     """The last complete step, None when there is none."""
     return self._manager.latest_step()
+
+  @property
+  def last_good(self) -> str:
+    """The last complete step, in words."""
+    return 'none' if self.latest_step is None else f'{self.latest_step}'
 
   def save(self, step: int, state, description: Mapping[str, Any]) -> None:
     """Starts saving; the state may be overwritten once this returns.
@@ -100,8 +107,7 @@ class Checkpoints:
     reason = str(error).strip().splitlines()[0][:200] if str(error) else repr(error)
     return RunFailed(
       f'{self.folder}: {place} could not be saved ({reason}). Last good step: '
-      f'{self.latest_step if self.latest_step is not None else "none"}. '
-      'Free some disk space and run the same command again.'
+      f'{self.last_good}. Free some disk space and run the same command again.'
     )
 
   def description(self, step: int | None = None) -> dict[str, Any]:

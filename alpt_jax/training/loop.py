@@ -111,7 +111,8 @@ def fit(
       step += 1
       if step < schedule.num_steps:
         batch = batch_fn(step)
-      must_save = stop or schedule.is_due(step, schedule.checkpoint_every)
+      stopping = bool(stop)  # asked once: a signal during the save is for the next
+      must_save = stopping or schedule.is_due(step, schedule.checkpoint_every)
       if must_save or schedule.is_due(step, schedule.log_every):
         metrics = _checked(jax.device_get(metrics), step, checkpoints)
       if schedule.is_due(step, schedule.log_every):
@@ -120,11 +121,13 @@ def fit(
         progress.show(step, _chosen(metrics, shown))
       if schedule.is_due(step, schedule.evaluate_every):
         scores = dict(evaluate_fn(step, state))
-        writer.write('evaluation', step, {**scores, 'elapsed_seconds': progress.elapsed})
+        writer.write(
+          'evaluation', step, {**scores, 'elapsed_seconds': progress.elapsed}
+        )
         progress.show(step, _chosen(scores, shown), always=True)
       if must_save:
         checkpoints.save(step, state, description)
-      if stop and step < schedule.num_steps:
+      if stopping and step < schedule.num_steps:
         checkpoints.wait()
         raise Preempted(f'{stop.name} at step {step}: saved. Run the same again.')
   checkpoints.wait()
@@ -142,8 +145,7 @@ def _checked(metrics, step: int, checkpoints: Checkpoints) -> dict[str, float]:
     if not math.isfinite(value):
       checkpoints.wait()
       raise RunFailed(
-        f'step {step}: {name} is {value}. Last good step: '
-        f'{checkpoints.latest_step if checkpoints.latest_step is not None else "none"}. '
+        f'step {step}: {name} is {value}. Last good step: {checkpoints.last_good}. '
         'Lower optimizer.learning_rate or optimizer.clip.'
       )
   return metrics

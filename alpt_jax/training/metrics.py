@@ -25,7 +25,7 @@ class MetricWriter:
     partial = self._path.with_name('metrics.jsonl.partial')
     partial.write_text(''.join(kept))
     os.replace(partial, self._path)
-    self._file = open(self._path, 'a', buffering=1)
+    self._file = open(self._path, 'a', buffering=1)  # noqa: SIM115 (see close)
     self._board = tensorboardX.SummaryWriter(
       str(workdir / 'tensorboard'), purge_step=resumed_step + 1
     )

@@ -16,7 +16,8 @@ class OptimizerConfig:
   Attributes:
     name: 'lamb' (the paper) or 'adamw'.
     learning_rate: at the end of the warm-up.
-    warmup_steps: linear from 0.
+    warmup_steps: linear from 0, so the first step of a warm-up changes nothing; 0
+      for the full rate from the first step.
     schedule: after the warm-up: 'constant' (the paper) or 'cosine' down to 0.
     num_steps: of the whole run; read by 'cosine' only.
     weight_decay: on matrices; not on biases, norms and embeddings.
@@ -51,10 +52,12 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
       config.warmup_steps,
       max(config.num_steps, config.warmup_steps + 1),
     )
-  else:
+  elif config.warmup_steps:
     learning_rate = optax.linear_schedule(
-      0.0, config.learning_rate, max(config.warmup_steps, 1)
+      0.0, config.learning_rate, config.warmup_steps
     )
+  else:
+    learning_rate = config.learning_rate
   rule = {'lamb': optax.lamb, 'adamw': optax.adamw}[config.name]
   return optax.chain(
     optax.clip_by_global_norm(config.clip),

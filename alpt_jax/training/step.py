@@ -196,7 +196,9 @@ def _policy_loss(config: StepConfig, params, batch: Batch, labels: PseudoLabels,
     'return_loss': cross_entropy(
       predictions.returns, return_tokens, first_valid(valid) * row_weight
     ),
-    'reward_loss': cross_entropy(predictions.rewards, reward_tokens, valid * row_weight),
+    'reward_loss': cross_entropy(
+      predictions.rewards, reward_tokens, valid * row_weight
+    ),
   }
   loss = sum(parts.values()) / len(parts)
   return loss, {'policy_loss': loss, **parts}
