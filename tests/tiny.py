@@ -30,7 +30,7 @@ def tiny_spec(name='tiny', action_names=ACTIONS, return_range=(-1, 2)):
   )
 
 
-def tiny_episode(length, number=0, num_actions=len(ACTIONS), terminal=True):
+def tiny_episode(length, number=0, num_actions=4, terminal=True):
   """An episode of `length` transitions; its last one is rewarded with 1.
 
   The action of step t is `(number + t) % num_actions`.
@@ -53,7 +53,7 @@ def tiny_episode(length, number=0, num_actions=len(ACTIONS), terminal=True):
   )
 
 
-def tiny_episodes(lengths=(5, 3), num_actions=len(ACTIONS)):
+def tiny_episodes(lengths=(5, 3), num_actions=4):
   """One `tiny_episode` for each length, numbered from 0."""
   return [tiny_episode(length, i, num_actions) for i, length in enumerate(lengths)]
 

@@ -41,7 +41,8 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 import tensorflow as tf  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 
-from alpt_jax.data.pool import Pool, check_episode, write_pool  # noqa: E402
+from alpt_jax.data.checks import check_episode  # noqa: E402
+from alpt_jax.data.pool import Pool, write_pool  # noqa: E402
 from alpt_jax.errors import UserError  # noqa: E402
 from alpt_jax.specs import EnvironmentSpec  # noqa: E402
 from alpt_jax.types import Episode  # noqa: E402

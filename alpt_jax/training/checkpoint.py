@@ -104,9 +104,8 @@ class Checkpoints:
   def _failed(self, step, error) -> RunFailed:
     self._manager.reload()
     place = 'a checkpoint' if step is None else f'the checkpoint of step {step}'
-    reason = str(error).strip().splitlines()[0][:200] if str(error) else repr(error)
     return RunFailed(
-      f'{self.folder}: {place} could not be saved ({reason}). Last good step: '
+      f'{self.folder}: {place} could not be saved ({_reason(error)}). Last good step: '
       f'{self.last_good}. Free some disk space and run the same command again.'
     )
 
@@ -120,7 +119,7 @@ class Checkpoints:
     except Exception as error:
       raise UserError(
         f'{self.folder / str(step)}: this checkpoint cannot be read '
-        f'({str(error).splitlines()[0][:200]}). Name an older step.'
+        f'({_reason(error)}). Name an older step.'
       ) from error
 
   def restore(self, abstract_state, step: int | None = None):
@@ -144,7 +143,7 @@ class Checkpoints:
     except Exception as error:
       raise UserError(
         f'{self.folder / str(step)}: this checkpoint cannot be read '
-        f'({str(error).splitlines()[0][:200]}). Name an older step.'
+        f'({_reason(error)}). Name an older step.'
       ) from error
 
   def _existing(self, step: int | None) -> int:
@@ -169,6 +168,11 @@ class Checkpoints:
     """Waits for the last save and lets go of the folder."""
     self.wait()
     self._manager.close()
+
+
+def _reason(error: Exception) -> str:
+  """The first line of what Orbax says, which may be a page, or nothing at all."""
+  return (str(error).strip().splitlines() or [repr(error)])[0][:200]
 
 
 def _leaf(description) -> str:

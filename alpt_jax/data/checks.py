@@ -1,0 +1,91 @@
+"""Whether an episode is what its environment says: checked before it is written."""
+
+import numpy as np
+
+from alpt_jax.errors import UserError
+from alpt_jax.specs import EnvironmentSpec
+from alpt_jax.types import Episode
+
+
+def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episode:
+  """Returns the episode in the dtypes of a pool, or says what is wrong with it.
+
+  Args:
+    episode: arrays of any numeric dtype.
+    spec: what the dataset claims to hold.
+    place: how the message names the episode, for example 'data/x: episode 3'.
+
+  Raises:
+    UserError: with place, step, field, what was expected and what was found.
+  """
+  observations = np.asarray(episode.observations)
+  expected = spec.observation
+  if observations.dtype != expected.dtype or observations.shape[1:] != expected.shape:
+    raise UserError(
+      f'{place}, field observation: expected {expected.dtype} {list(expected.shape)}, '
+      f'found {observations.dtype} {list(observations.shape[1:])}.'
+    )
+  actions = np.atleast_1d(episode.actions)
+  num_transitions = len(actions)
+  if num_transitions == 0 or len(observations) != num_transitions + 1:
+    raise UserError(
+      f'{place}: expected at least one transition and one observation more than '
+      f'actions, found {len(observations)} observations, {num_transitions} actions.'
+    )
+  _check_actions(actions, spec, place)
+  if expected.kind == 'integers':
+    beyond = np.argwhere(observations >= np.array(expected.num_values))
+    if len(beyond):
+      step, entry = beyond[0].tolist()
+      raise UserError(
+        f'{place}, step {step}, field observation: expected entry {entry} below '
+        f'{expected.num_values[entry]}, found {int(observations[step, entry])}.'
+      )
+  _check_finite(observations, 'observation', place)
+  return Episode(
+    observations=observations,
+    actions=actions.astype(np.int32),
+    rewards=_per_transition(episode.rewards, num_transitions, 'reward', place),
+    discounts=_per_transition(episode.discounts, num_transitions, 'discount', place),
+  )
+
+
+def _check_actions(actions: np.ndarray, spec: EnvironmentSpec, place: str) -> None:
+  """Every action must be one number, whole and one of the environment's own."""
+  if actions.ndim != 1:
+    raise UserError(
+      f'{place}, field action: expected one number per step, found the shape '
+      f'{list(actions.shape)}.'
+    )
+  # Asked so that NaN and 1.5, which a cast would turn into some action, fail too.
+  num_actions = len(spec.action_names)
+  bad = ~((actions >= 0) & (actions < num_actions) & (actions % 1 == 0))
+  if bad.any():
+    step = int(bad.argmax())
+    raise UserError(
+      f'{place}, step {step}, field action: expected 0 to {num_actions - 1} '
+      f'({", ".join(spec.action_names)}), found {actions[step]}.'
+    )
+
+
+def _per_transition(values, num_transitions: int, field: str, place: str) -> np.ndarray:
+  """`[L]` float32 rewards or discounts, finite and one for each transition."""
+  values = np.atleast_1d(values)
+  if values.shape != (num_transitions,):
+    raise UserError(
+      f'{place}, field {field}: expected {num_transitions} values, '
+      f'found {" x ".join(map(str, values.shape))}.'
+    )
+  with np.errstate(over='ignore'):  # what is too large for float32 is reported
+    values = values.astype(np.float32)
+  _check_finite(values, field, place)
+  return values
+
+
+def _check_finite(values: np.ndarray, field: str, place: str) -> None:
+  if values.dtype.kind == 'f' and not np.isfinite(values).all():
+    first = tuple(np.argwhere(~np.isfinite(values))[0])
+    raise UserError(
+      f'{place}, step {first[0]}, field {field}: expected a finite number, '
+      f'found {values[first]}.'
+    )

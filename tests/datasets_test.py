@@ -1,0 +1,163 @@
+"""A run's data: what each method is shown, and what is refused."""
+
+import dataclasses
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+
+from alpt_jax.data.pool import write_pool
+from alpt_jax.envs import demonstrators, maze
+from alpt_jax.errors import UserError
+from alpt_jax.experiment import datasets
+from alpt_jax.experiment.config import RunConfig, from_mapping
+
+_CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
+
+
+def _record(folder, name, observation='position', num_episodes=6):
+  environment = maze.Maze(name, observation, seed=1)
+  player = demonstrators.EpsilonOptimal(environment.walls, 0.5, 2)
+  episodes = demonstrators.record_episodes(environment, player, num_episodes)
+  return write_pool(folder / 'pool', environment.environment_spec, episodes)
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('data')
+  _record(folder / 'maze-blocked-20-1000-position', 'maze/blocked:20/1000')
+  _record(folder / 'maze-blocked-20-2000-position', 'maze/blocked:20/2000')
+  _record(folder / 'maze-tunneled-3000-position', 'maze/tunneled/3000')
+  return folder
+
+
+def _config(root, text='', **data) -> RunConfig:
+  spec = importlib.util.spec_from_file_location('maze', _CONFIG)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  fields = module.get_config(f'root={root},labels=20,{text}')
+  fields.data.update(data)
+  return from_mapping(fields)
+
+
+def _rows(config, num_steps=40):
+  """All rows of the first steps, field by field."""
+  mixture = datasets.make_mixture(config, datasets.load(config))
+  batches = [mixture.batch(step) for step in range(num_steps)]
+  window = [np.concatenate(f) for f in zip(*(b.window for b in batches), strict=True)]
+  rest = [np.concatenate(f) for f in zip(*(b[1:] for b in batches), strict=True)]
+  return dict(zip(batches[0].window._fields, window, strict=True)) | dict(
+    zip(batches[0]._fields[1:], rest, strict=True)
+  )
+
+
+def test_alpt_shares_its_rows_as_the_design_says(root):
+  """Two sources and the target a third each; a quarter of the target's labelled."""
+  rows = _rows(_config(root, 'sources=blocked+tunneled'), num_steps=48)
+  num_rows = len(rows['environment'])
+  counts = np.bincount(rows['environment'])
+  assert counts.tolist() == [num_rows // 3] * 3
+  target = rows['environment'] == 0
+  assert (rows['idm_weight'][target] == 1).sum() * 4 == target.sum()
+  assert (rows['relabel'] == (target & (rows['idm_weight'] == 0))).all()
+  assert rows['is_labelled'][~target].sum() == rows['valid'][~target].sum()
+
+
+def test_labelled_rows_do_not_count_twice_for_a_policy_that_relabels(root):
+  """The target stream holds D+ and D- alike; a setting makes the pool count too."""
+  rows = _rows(_config(root, 'method=dt1-idm'))
+  labelled = rows['idm_weight'] == 1
+  assert (rows['policy_weight'] == ~labelled).all()
+  rows = _rows(_config(root, 'method=dt1-idm', pool_policy_weight=0.5))
+  assert (rows['policy_weight'][rows['idm_weight'] == 1] == 0.5).all()
+
+
+def test_dt1_sees_only_windows_that_end_in_a_labelled_transition(root):
+  rows = _rows(_config(root, 'method=dt1'))
+  assert rows['is_labelled'][:, -1].all()
+  assert not rows['relabel'].any()
+  assert (rows['policy_weight'] == 1).all()
+  assert (rows['idm_weight'] == 0).all()
+
+
+def test_the_oracle_sees_every_action_of_the_target(root):
+  rows = _rows(_config(root, 'method=oracle'))
+  assert (rows['is_labelled'] == rows['valid']).all()
+  assert not rows['relabel'].any()
+
+
+@pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'alpt'])
+def test_changing_every_hidden_action_changes_no_training_batch(
+  root, method, monkeypatch
+):
+  """The true actions behind the label file are replaced by others, at random."""
+  config = _config(root, f'method={method}')
+  data = datasets.load(config)
+  known = data.visible.is_labelled
+  other = np.random.default_rng(0).integers(0, 4, len(known)).astype(np.int32)
+  swapped = dataclasses.replace(
+    data.target, actions=np.where(known, data.target.actions, other)
+  )
+  assert (swapped.actions != data.target.actions).mean() > 0.5
+  expected = _rows(config)
+  opened = datasets.open_dataset
+  monkeypatch.setattr(
+    datasets,
+    'open_dataset',
+    lambda folder: swapped if folder == config.data.target else opened(folder),
+  )
+  for name, values in _rows(config).items():
+    np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+def test_held_out_episodes_are_in_no_batch(root):
+  config = _config(root, heldout_share=0.5)
+  data = datasets.load(config)
+  assert len(data.labels.heldout_episodes) == 3
+  rows = _rows(config)
+  held = {
+    data.target.episode(index).observations[-1].tobytes()
+    for index in data.labels.heldout_episodes
+  }
+  target = rows['observations'][rows['environment'] == 0]
+  assert not held & {row[-1].tobytes() for row in target}
+
+
+def test_a_missing_dataset_is_named(root):
+  with pytest.raises(UserError, match='no such dataset folder. Record it'):
+    datasets.load(_config(root, target=str(root / 'nowhere')))
+
+
+def test_an_empty_folder_and_one_that_is_no_dataset_are_named(tmp_path):
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(UserError, match='empty'):
+    datasets.open_dataset(tmp_path / 'empty')
+  (tmp_path / 'notes').mkdir()
+  (tmp_path / 'notes' / 'a.txt').write_text('hello')
+  with pytest.raises(UserError, match='notes'):
+    datasets.open_dataset(tmp_path / 'notes')
+
+
+def test_a_source_of_another_observation_form_is_refused(root, tmp_path):
+  _record(tmp_path, 'maze/blocked:20/2000', 'position_walls')
+  with pytest.raises(UserError, match=r'expected the form .*\[4\].*found .*\[13\]'):
+    datasets.load(_config(root, sources=(str(tmp_path),)))
+
+
+def test_a_dataset_of_another_maze_than_the_config_says_is_refused(root):
+  wrong = str(root / 'maze-tunneled-3000-position')
+  with pytest.raises(UserError, match='expected maze/blocked:20/1000'):
+    datasets.load(_config(root, target=wrong))
+
+
+def test_more_labels_than_transitions_is_refused_with_both_numbers(root):
+  with pytest.raises(UserError, match=r'99999 labels asked for: expected 1 to \d+'):
+    datasets.load(_config(root, labels=99999))
+
+
+def test_a_pool_that_was_changed_after_it_was_written_is_refused(tmp_path):
+  pool = _record(tmp_path, 'maze/tunneled/5')
+  np.save(tmp_path / 'pool' / 'actions.npy', 3 - pool.actions)
+  with pytest.raises(UserError, match='actions.npy: changed since it was written'):
+    datasets.open_dataset(tmp_path)

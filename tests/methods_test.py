@@ -1,0 +1,80 @@
+"""The methods of Table 2, and what is said of unknown words."""
+
+import pytest
+
+from alpt_jax import methods
+from alpt_jax.errors import UserError, did_you_mean
+from alpt_jax.methods import Use
+
+
+def test_dt1_learns_from_the_labelled_part_alone_and_without_an_idm():
+  for phase in ('joint', 'finetune'):
+    assert methods.parts('dt1', phase) == {'labelled': Use(idm=False, policy=True)}
+  assert not methods.get('dt1').has_idm
+
+
+def test_alpt_pretrains_on_everything_and_finetunes_on_the_target():
+  recorded = Use(idm=True, policy=True)
+  relabelled = Use(idm=False, policy=True, relabel=True)
+  target = {'labelled': recorded, 'target': relabelled}
+  for phase in ('pretrain', 'joint'):
+    assert methods.parts('alpt', phase) == {'source': recorded, **target}
+  assert methods.parts('alpt', 'finetune') == target
+  assert methods.get('alpt').uses_sources
+
+
+def test_dt1_idm_is_alpt_without_sources():
+  for phase in ('joint', 'finetune'):
+    expected = dict(methods.parts('alpt', phase))
+    expected.pop('source', None)
+    assert methods.parts('dt1-idm', phase) == expected
+  assert not methods.get('dt1-idm').uses_sources
+
+
+def test_only_the_oracle_sees_all_labels():
+  all_labelled = [n for n, method in methods.METHODS.items() if method.all_labelled]
+  assert all_labelled == ['oracle']
+
+
+@pytest.mark.parametrize('name', list(methods.METHODS))
+def test_a_methods_flags_agree_with_its_parts(name):
+  method = methods.get(name)
+  uses = [use for parts in method.phases.values() for use in parts.values()]
+  assert any(use.idm for use in uses) == method.has_idm
+  assert any('source' in parts for parts in method.phases.values()) == (
+    method.uses_sources
+  )
+  assert set(method.phases) <= {'pretrain', 'joint', 'finetune'}
+  # Only guesses of an IDM can stand in, and it never learns from them.
+  assert not any(use.relabel and (use.idm or not method.has_idm) for use in uses)
+
+
+@pytest.mark.parametrize(
+  'word, meant', [('aplt', 'alpt'), ('dt1idm', 'dt1-idm'), ('ALPT', 'alpt')]
+)
+def test_an_unknown_method_is_named_with_what_was_meant(word, meant):
+  expected = f"method '{word}' is not known; did you mean '{meant}'\\? Known: alpt"
+  with pytest.raises(UserError, match=expected):
+    methods.get(word)
+  with pytest.raises(UserError, match=expected):
+    methods.parts(word, 'joint')
+
+
+def test_a_word_like_none_of_them_gets_the_list_alone():
+  with pytest.raises(UserError) as caught:
+    methods.get('zzz')
+  assert str(caught.value) == (
+    f"method 'zzz' is not known. Known: {', '.join(sorted(methods.METHODS))}."
+  )
+
+
+def test_an_unknown_phase_is_named_with_the_known_ones():
+  expected = "method 'dt1' has no phase 'pretrain': expected one of joint, finetune."
+  with pytest.raises(UserError, match=expected):
+    methods.parts('dt1', 'pretrain')
+
+
+def test_a_suggestion_keeps_its_own_capitals():
+  assert did_you_mean('breakuot', ['Breakout', 'Pong']) == (
+    "; did you mean 'Breakout'? Known: Breakout, Pong"
+  )

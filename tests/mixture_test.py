@@ -1,0 +1,168 @@
+"""The batch of a step: exact shares, no state, the same for any hosts."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import tiny
+
+from alpt_jax.data.mixture import Mixture
+from alpt_jax.errors import UserError
+
+
+def three_streams(shares=(Fraction(1), Fraction(1), Fraction(1))):
+  """Streams over three pools; `environment` tells their rows apart."""
+  lengths = ((5, 3), (4, 4, 2), (6,))
+  return [
+    tiny.tiny_stream(tiny.tiny_pool(lengths[i]), f'stream {i}', share, environment=i)
+    for i, share in enumerate(shares)
+  ]
+
+
+def origins(batch):
+  return batch.window.environment.tolist()
+
+
+def places(batch):
+  """(environment, episode, step) of each row's last transition."""
+  window = batch.window
+  last = window.observations[:, -2].tolist()
+  return [(i, e - 1, t) for i, (e, t, _) in zip(origins(batch), last, strict=True)]
+
+
+def assert_equal_batches(one, two):
+  for a, b in zip([*one.window, *one[1:]], [*two.window, *two[1:]], strict=True):
+    assert a.dtype == b.dtype and np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+  'shares, expected',
+  [
+    # Of 12 steps of 7 rows, 84.
+    ((1, 1, 1), (28, 28, 28)),
+    ((Fraction(1, 3), Fraction(1, 3), Fraction(1, 3)), (28, 28, 28)),
+    ((1, Fraction(1, 4), Fraction(3, 4)), (42, Fraction(21, 2), Fraction(63, 2))),
+    ((5, 1, 1), (60, 12, 12)),
+    ((1, 0, 3), (21, 0, 63)),
+  ],
+)
+def test_every_stream_gets_exactly_its_share(shares, expected):
+  mixture = Mixture(three_streams(tuple(map(Fraction, shares))), 7, seed=0)
+  counts = np.zeros(3, int)
+  for step in range(1, 12 * 20 + 1):
+    counts += np.bincount(origins(mixture.batch(step - 1)), minlength=3)
+    assert counts.sum() == 7 * step
+    for count, total in zip(counts.tolist(), expected, strict=True):
+      assert abs(count - Fraction(total * step, 12)) < 1  # never a row away
+  assert counts.tolist() == [20 * total for total in expected]
+
+
+def test_shares_are_relative():
+  shares = (Fraction(1, 3), Fraction(1, 4), Fraction(1, 5))
+  one = Mixture(three_streams(shares), 7, seed=0)
+  two = Mixture(three_streams(tuple(60 * share for share in shares)), 7, seed=0)
+  for step in range(20):
+    assert_equal_batches(one.batch(step), two.batch(step))
+
+
+def test_a_step_goes_on_where_the_one_before_stopped():
+  shares = (Fraction(1, 3), Fraction(1, 7), Fraction(11, 21))
+  mixture = Mixture(three_streams(shares), 7, seed=0)
+  next_rows = [0, 0, 0]
+  for step in range(100):
+    for stream, (first, count) in enumerate(mixture.rows(step)):
+      assert first == next_rows[stream] and count >= 0
+      next_rows[stream] += count
+
+
+@pytest.mark.parametrize('step', [0, 1, 7, 1000])
+def test_a_batch_is_the_same_whether_or_not_others_were_drawn(step):
+  drawn = Mixture(three_streams(), 7, seed=2)
+  for earlier in (0, 5, 40, 3, step + 1):
+    drawn.batch(earlier)
+  fresh = Mixture(three_streams(), 7, seed=2)
+  assert_equal_batches(drawn.batch(step), fresh.batch(step))
+
+
+@pytest.mark.parametrize('num_hosts', [1, 2, 4])
+@pytest.mark.parametrize('shares', [(1, 1, 1), (1, Fraction(1, 4), Fraction(3, 4))])
+def test_the_hosts_rows_together_are_the_global_batch(num_hosts, shares):
+  shares = tuple(map(Fraction, shares))
+  whole = Mixture(three_streams(shares), 8, seed=0)
+  # A host draws its own rows only, so each has a mixture of its own.
+  hosts = [Mixture(three_streams(shares), 8, seed=0) for _ in range(num_hosts)]
+  for step in range(15):
+    parts = [host.batch(step, i, num_hosts) for i, host in enumerate(hosts)]
+    assert all(len(part.idm_weight) == 8 // num_hosts for part in parts)
+    together = [np.concatenate(rows) for rows in zip(*map(flat, parts), strict=True)]
+    for a, b in zip(together, flat(whole.batch(step)), strict=True):
+      assert np.array_equal(a, b)
+
+
+def flat(batch):
+  return [*batch.window, *batch[1:]]
+
+
+def test_a_rows_stream_is_known_without_the_hosts():
+  mixture = Mixture(three_streams(), 8, seed=0)
+  for step in range(20):
+    counts = [count for _, count in mixture.rows(step)]
+    expected = [stream for stream in range(3) for _ in range(counts[stream])]
+    for num_hosts in (1, 2, 4, 8):
+      parts = [mixture.batch(step, host, num_hosts) for host in range(num_hosts)]
+      assert [row for part in parts for row in origins(part)] == expected
+
+
+@pytest.mark.parametrize('num_hosts', [2, 3, 8])
+def test_rows_that_cannot_be_shared_out_are_refused(num_hosts):
+  mixture = Mixture(three_streams(), 7, seed=0)
+  expected = f'batch_size: expected a multiple of the {num_hosts} hosts, found 7'
+  with pytest.raises(UserError, match=expected):
+    mixture.batch(0, 0, num_hosts)
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 16, 48])
+def test_an_epoch_sees_every_window_once_and_every_episode(batch_size):
+  lengths = (5, 3, 1, 7)  # 16 windows; a batch of 48 is three epochs
+  pool = tiny.tiny_pool(lengths)
+  mixture = Mixture([tiny.tiny_stream(pool)], batch_size, seed=0)
+  num_steps = max(1, 16 // batch_size) * 3
+  drawn = [place for step in range(num_steps) for place in places(mixture.batch(step))]
+  every = {(0, e, t) for e, length in enumerate(lengths) for t in range(length)}
+  for first in range(0, len(drawn), 16):
+    epoch = drawn[first : first + 16]
+    assert len(set(epoch)) == 16 and set(epoch) == every
+    assert {episode for _, episode, _ in epoch} == {0, 1, 2, 3}
+
+
+def test_epochs_streams_and_seeds_have_orders_of_their_own():
+  pool = tiny.tiny_pool((16,))
+
+  def order(name, seed, epoch):
+    mixture = Mixture([tiny.tiny_stream(pool, name)], 16, seed)
+    return tuple(places(mixture.batch(epoch)))
+
+  orders = {order('a', 0, 0), order('a', 0, 1), order('b', 0, 0), order('a', 1, 0)}
+  assert len(orders) == 4
+
+
+def test_a_stream_draws_from_its_own_ends_only():
+  pool = tiny.tiny_pool((5, 3))
+  mixture = Mixture([tiny.tiny_stream(pool, ends=[1, 6])], 4, seed=0)
+  drawn = places(mixture.batch(3))
+  assert sorted(drawn) == [(0, 0, 1)] * 2 + [(0, 1, 1)] * 2  # two epochs of both
+
+
+def test_rows_carry_what_they_may_teach():
+  pool = tiny.tiny_pool()
+  uses = {'idm_weight': 0.0, 'policy_weight': 0.5, 'relabel': True}
+  streams = [
+    tiny.tiny_stream(pool, 'recorded', Fraction(1)),
+    tiny.tiny_stream(pool, 'hidden', Fraction(3), environment=1, **uses),
+  ]
+  batch = Mixture(streams, 4, seed=0).batch(0)
+  assert origins(batch) == [0, 1, 1, 1]
+  assert batch.idm_weight.tolist() == [1, 0, 0, 0]
+  assert batch.policy_weight.tolist() == [1, 0.5, 0.5, 0.5]
+  assert batch.relabel.tolist() == [False, True, True, True]
+  assert batch.idm_weight.dtype == batch.policy_weight.dtype == np.float32

@@ -1,0 +1,323 @@
+"""Pools on disk: round trips, nothing half-written, errors that say where."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tiny
+
+from alpt_jax.data.checks import check_episode
+from alpt_jax.data.pool import open_pool, write_pool
+from alpt_jax.errors import UserError
+from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
+
+ARRAYS = ('observations', 'actions', 'rewards', 'discounts', 'lengths')
+
+
+def written(tmp_path, lengths=(5, 3)):
+  return write_pool(tmp_path / 'pool', tiny.tiny_spec(), tiny.tiny_episodes(lengths))
+
+
+def assert_equal_episodes(one, two):
+  for a, b in zip(one, two, strict=True):
+    assert a.dtype == b.dtype and np.array_equal(a, b)
+
+
+def names(folder):
+  return sorted(path.name for path in folder.iterdir())
+
+
+# Writing and opening.
+
+
+def test_a_written_pool_gives_back_its_episodes(tmp_path):
+  written(tmp_path)
+  pool = open_pool(tmp_path / 'pool')
+  assert pool.spec == tiny.tiny_spec()
+  assert pool.num_episodes == 2 and pool.num_transitions == 8
+  for index, episode in enumerate(tiny.tiny_episodes((5, 3))):
+    assert_equal_episodes(pool.episode(index), episode)
+  assert pool.is_labelled.all()
+  assert names(tmp_path / 'pool') == sorted(
+    [*(f'{name}.npy' for name in ARRAYS), 'manifest.json']
+  )
+
+
+def test_a_pool_on_disk_is_the_pool_in_memory(tmp_path):
+  one, two = written(tmp_path), tiny.tiny_pool((5, 3))
+  for name in (*ARRAYS, 'starts', 'episode_of', 'clipped_rewards', 'returns_to_go'):
+    assert np.array_equal(getattr(one, name), getattr(two, name)), name
+
+
+def test_the_index_arithmetic_by_hand(tmp_path):
+  pool = written(tmp_path, (2, 3, 1))
+  assert pool.starts.tolist() == [0, 2, 5]
+  assert pool.episode_of.tolist() == [0, 0, 1, 1, 1, 2]
+  assert pool.transitions_of(np.array([0, 2])).tolist() == [0, 1, 5]
+  # L + 1 observations of each: rows 0-2, 3-6 and 7-8.
+  assert pool.observations[:, :2].tolist() == [
+    [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2], [2, 3], [3, 0], [3, 1],
+  ]  # fmt: skip
+
+
+def test_observations_stay_on_disk(tmp_path):
+  assert isinstance(written(tmp_path).observations, np.memmap)
+
+
+def test_the_hash_follows_the_content(tmp_path):
+  def written_hash(name, episodes, spec=None):
+    return write_pool(tmp_path / name, spec or tiny.tiny_spec(), episodes).manifest_hash
+
+  episodes = tiny.tiny_episodes((5, 3))
+  first = written_hash('one', episodes)
+  assert written_hash('two', episodes) == first
+  changed = episodes[1]._replace(actions=np.array([1, 2, 0]))
+  assert written_hash('three', [episodes[0], changed]) != first
+  assert written_hash('four', episodes[::-1]) != first
+  assert written_hash('five', episodes, tiny.tiny_spec(name='other')) != first
+
+
+def test_episodes_are_consumed_one_at_a_time(tmp_path):
+  read = []
+
+  def episodes():
+    for index in range(3):
+      read.append(index)
+      yield tiny.tiny_episode(2, index)
+
+  assert write_pool(tmp_path / 'pool', tiny.tiny_spec(), episodes()).num_episodes == 3
+  assert read == [0, 1, 2]
+
+
+def test_an_iterator_that_fails_leaves_nothing(tmp_path):
+  def episodes():
+    yield tiny.tiny_episode(5)
+    raise RuntimeError('the disk is on fire')
+
+  with pytest.raises(RuntimeError, match='on fire'):
+    write_pool(tmp_path / 'pool', tiny.tiny_spec(), episodes())
+  assert names(tmp_path) == []
+
+
+def test_a_refused_episode_leaves_the_pool_that_was_there(tmp_path):
+  before = written(tmp_path)
+  bad = tiny.tiny_episode(3)._replace(actions=np.array([0, 9, 0]))
+  with pytest.raises(UserError, match='episode 1, step 1, field action'):
+    write_pool(tmp_path / 'pool', tiny.tiny_spec(), [tiny.tiny_episode(2), bad])
+  assert names(tmp_path) == ['pool']
+  assert open_pool(tmp_path / 'pool').manifest_hash == before.manifest_hash
+
+
+def test_a_pool_is_replaced_by_a_pool(tmp_path):
+  written(tmp_path)
+  assert written(tmp_path, (4,)).num_transitions == 4
+  assert open_pool(tmp_path / 'pool').num_transitions == 4
+  assert names(tmp_path) == ['pool']
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path):
+  (tmp_path / 'pool').mkdir()
+  (tmp_path / 'pool' / 'thesis.txt').write_text('years of work')
+  with pytest.raises(UserError, match='pool: exists and is not a pool'):
+    written(tmp_path)
+  assert (tmp_path / 'pool' / 'thesis.txt').read_text() == 'years of work'
+
+
+def test_an_empty_folder_is_used(tmp_path):
+  (tmp_path / 'pool').mkdir()
+  assert written(tmp_path).num_episodes == 2
+
+
+def test_no_episode_is_no_pool(tmp_path):
+  with pytest.raises(UserError, match='pool: .* at least one episode, got none'):
+    written(tmp_path, ())
+  assert names(tmp_path) == []
+
+
+# Opening what is damaged.
+
+
+def refused(folder, *parts):
+  """Opening fails in one line that holds all of `parts`."""
+  with pytest.raises(UserError) as caught:
+    open_pool(folder)
+  message = str(caught.value)
+  assert '\n' not in message
+  for part in (str(folder), *parts):
+    assert part in message, message
+
+
+def test_a_folder_without_a_manifest_is_no_pool(tmp_path):
+  refused(tmp_path, 'manifest.json is missing', 'Record it anew')
+  written(tmp_path)
+  (tmp_path / 'pool' / 'manifest.json').unlink()
+  refused(tmp_path / 'pool', 'manifest.json is missing')
+
+
+@pytest.mark.parametrize('text', ['', '{"format": 1', '[1]', '{"format": 1}'])
+def test_a_damaged_manifest_is_named(tmp_path, text):
+  written(tmp_path)
+  (tmp_path / 'pool' / 'manifest.json').write_text(text)
+  refused(tmp_path / 'pool', 'manifest.json', 'Record it anew')
+
+
+def change_manifest(folder, **fields):
+  path = folder / 'manifest.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_another_format_is_refused(tmp_path):
+  written(tmp_path)
+  change_manifest(tmp_path / 'pool', format=99)
+  refused(tmp_path / 'pool', 'field format: expected 1, found 99')
+
+
+def test_an_environment_of_another_version_is_refused(tmp_path):
+  written(tmp_path)
+  change_manifest(tmp_path / 'pool', environment={'name': 'tiny'})
+  refused(tmp_path / 'pool', 'manifest.json', 'field environment')
+
+
+@pytest.mark.parametrize('name', ARRAYS)
+def test_a_missing_or_shortened_array_is_named(tmp_path, name):
+  written(tmp_path)
+  path = tmp_path / 'pool' / f'{name}.npy'
+  content = path.read_bytes()
+  for kept in (len(content) - 1, 100, 0):
+    path.write_bytes(content[:kept])
+    refused(tmp_path / 'pool', f'{name}.npy', 'Record it anew')
+  path.unlink()
+  refused(tmp_path / 'pool', f'{name}.npy', 'Record it anew')
+
+
+def test_an_array_of_another_form_is_named(tmp_path):
+  pool = written(tmp_path)
+  path = tmp_path / 'pool' / 'actions.npy'
+  np.save(path, pool.actions[:-1])
+  refused(path.parent, 'actions.npy', 'expected int32 [8]', 'found int32 [7]')
+  np.save(path, pool.actions.astype(np.int64))
+  refused(path.parent, 'actions.npy', 'expected int32 [8]', 'found int64 [8]')
+  np.save(path, pool.actions)
+  np.save(tmp_path / 'pool' / 'observations.npy', np.zeros((10, 4), np.uint8))
+  refused(path.parent, 'observations.npy', 'expected uint8 [10, 3]', 'found', '[10, 4]')
+
+
+# What is wrong with an episode.
+
+GOOD = tiny.tiny_episode(3)  # four observations, actions 0 1 2
+VECTOR = EnvironmentSpec(
+  'v', tiny.ACTIONS, ObservationSpec('vector', (2,), 'float32'), (0, 2), Protocol(9)
+)
+
+
+def at(values, step, value, dtype=np.float32):
+  changed = np.array(values, dtype)
+  changed[step] = value
+  return changed
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    (
+      {'observations': np.zeros((4, 2), np.uint8)},
+      'here, field observation: expected uint8 [3], found uint8 [2].',
+    ),
+    (
+      {'observations': GOOD.observations.astype(np.float32)},
+      'here, field observation: expected uint8 [3], found float32 [3].',
+    ),
+    (
+      {'observations': GOOD.observations[:3]},
+      'here: expected at least one transition and one observation more than '
+      'actions, found 3 observations, 3 actions.',
+    ),
+    (
+      {'observations': GOOD.observations[:1], 'actions': np.zeros(0, np.int32)},
+      'here: expected at least one transition and one observation more than '
+      'actions, found 1 observations, 0 actions.',
+    ),
+    (
+      {'observations': at(GOOD.observations, (2, 2), 8, np.uint8)},
+      'here, step 2, field observation: expected entry 2 below 8, found 8.',
+    ),
+    (
+      {'actions': np.array([0, 1, 4])},
+      'here, step 2, field action: expected 0 to 3 (down, left, right, up), found 4.',
+    ),
+    (
+      {'actions': np.array([0, -1, 7])},
+      'here, step 1, field action: expected 0 to 3 (down, left, right, up), found -1.',
+    ),
+    (
+      {'actions': np.array([0, 1.5, 2])},
+      'here, step 1, field action: expected 0 to 3 (down, left, right, up), found 1.5.',
+    ),
+    (
+      {'actions': np.array([np.nan, 1, 2])},
+      'here, step 0, field action: expected 0 to 3 (down, left, right, up), found nan.',
+    ),
+    (
+      {'actions': np.zeros((3, 1), np.int32)},
+      'here, field action: expected one number per step, found the shape [3, 1].',
+    ),
+    (
+      {'rewards': at(GOOD.rewards, 1, np.nan)},
+      'here, step 1, field reward: expected a finite number, found nan.',
+    ),
+    (
+      {'rewards': at(GOOD.rewards, 2, np.inf)},
+      'here, step 2, field reward: expected a finite number, found inf.',
+    ),
+    (
+      # Too large for the float32 that is stored.
+      {'rewards': at(GOOD.rewards, 0, 1e300, np.float64)},
+      'here, step 0, field reward: expected a finite number, found inf.',
+    ),
+    (
+      {'rewards': GOOD.rewards[:2]},
+      'here, field reward: expected 3 values, found 2.',
+    ),
+    (
+      {'rewards': np.zeros((3, 2), np.float32)},
+      'here, field reward: expected 3 values, found 3 x 2.',
+    ),
+    (
+      {'discounts': at(GOOD.discounts, 1, np.nan)},
+      'here, step 1, field discount: expected a finite number, found nan.',
+    ),
+    (
+      {'discounts': np.ones(5)},
+      'here, field discount: expected 3 values, found 5.',
+    ),
+  ],
+)
+def test_a_bad_episode_is_refused_with_its_place(changes, message):
+  with pytest.raises(UserError, match=f'^{re.escape(message)}$'):
+    check_episode(GOOD._replace(**changes), tiny.tiny_spec(), 'here')
+
+
+def test_a_vector_that_is_not_finite_is_refused_with_its_step():
+  episode = GOOD._replace(observations=at(np.zeros((4, 2)), (3, 1), np.nan))
+  expected = 'here, step 3, field observation: expected a finite number, found nan.'
+  with pytest.raises(UserError, match=f'^{re.escape(expected)}$'):
+    check_episode(episode, VECTOR, 'here')
+
+
+def test_the_place_while_writing_is_the_episodes_number(tmp_path):
+  bad = GOOD._replace(rewards=at(GOOD.rewards, 1, np.nan))
+  with pytest.raises(UserError, match='^episode 2, step 1, field reward'):
+    write_pool(tmp_path / 'pool', tiny.tiny_spec(), [GOOD, GOOD, bad])
+
+
+def test_a_good_episode_of_other_number_types_is_stored_in_the_pools(tmp_path):
+  episode = GOOD._replace(
+    actions=GOOD.actions.astype(np.uint8).tolist(),
+    rewards=[0, 0, 1],
+    discounts=GOOD.discounts.astype(np.float64),
+  )
+  found = check_episode(episode, tiny.tiny_spec(), 'here')
+  assert_equal_episodes(found, GOOD)
+  pool = write_pool(tmp_path / 'pool', tiny.tiny_spec(), [episode, episode])
+  assert_equal_episodes(pool.episode(1), GOOD)

@@ -1,0 +1,89 @@
+"""Environments in words: the joint vocabulary and the JSON form."""
+
+import json
+
+import pytest
+import tiny
+
+from alpt_jax import specs
+from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
+
+MAZE = tiny.tiny_spec('maze', ('down', 'right', 'up', 'left'), (0, 2))
+GAME = tiny.tiny_spec('game', ('jump', 'duck', 'left'), (-5, 1))
+# Pong's minimal action set, in its own order.
+PONG = tiny.tiny_spec('pong', ('NOOP', 'FIRE', 'RIGHT', 'LEFT'), (-20, 22))
+ALE = ('NOOP', 'FIRE', 'UP', 'RIGHT', 'LEFT', 'DOWN')  # the first six
+
+
+def test_ale_has_eighteen_actions_in_its_own_order():
+  assert len(specs.ALE_ACTIONS) == len(set(specs.ALE_ACTIONS)) == 18
+  assert tuple(specs.ALE_ACTIONS[:6]) == ALE
+  assert specs.ALE_ACTIONS[-1] == 'DOWNLEFTFIRE'
+
+
+def test_a_maze_run_has_four_actions_in_sorted_order():
+  assert specs.joint_vocabulary([MAZE]) == ('down', 'left', 'right', 'up')
+
+
+def test_shared_names_are_one_action():
+  expected = ('down', 'duck', 'jump', 'left', 'right', 'up')
+  assert specs.joint_vocabulary([MAZE, GAME]) == expected
+  assert specs.joint_vocabulary([GAME, MAZE]) == expected
+
+
+def test_with_atari_all_eighteen_names_come_first():
+  expected = (*specs.ALE_ACTIONS, 'down', 'left', 'right', 'up')
+  assert specs.joint_vocabulary([MAZE, PONG]) == expected
+  assert specs.joint_vocabulary([PONG]) == tuple(specs.ALE_ACTIONS)
+
+
+def test_a_grown_vocabulary_keeps_every_old_index():
+  old = specs.joint_vocabulary([MAZE])
+  grown = specs.joint_vocabulary([GAME], old)
+  assert grown == ('down', 'left', 'right', 'up', 'duck', 'jump')
+  assert specs.joint_vocabulary([MAZE], grown) == grown  # nothing new, nothing lost
+  # Even an order that no rule gives.
+  unsorted = ('up', 'left')
+  assert specs.joint_vocabulary([GAME], unsorted) == (*unsorted, 'duck', 'jump')
+
+
+def test_a_vocabulary_that_meets_atari_gets_all_of_it_in_ale_order():
+  old = specs.joint_vocabulary([MAZE])
+  grown = specs.joint_vocabulary([PONG, GAME], old)
+  assert grown == (*old, *specs.ALE_ACTIONS, 'duck', 'jump')
+  assert specs.joint_vocabulary([PONG], specs.ALE_ACTIONS) == tuple(specs.ALE_ACTIONS)
+
+
+def test_own_numbers_are_found_in_the_vocabulary_by_name():
+  vocabulary = specs.joint_vocabulary([MAZE])
+  # Own order down right up left; joint order down left right up.
+  indices = specs.action_indices(MAZE, vocabulary)
+  assert indices.tolist() == [0, 2, 3, 1] and indices.dtype == 'int32'
+
+
+def test_only_an_environments_own_actions_are_allowed():
+  vocabulary = specs.joint_vocabulary([MAZE, GAME])
+  # down duck jump left right up
+  assert specs.allowed_actions(GAME, vocabulary).tolist() == [
+    False, True, True, True, False, False,
+  ]  # fmt: skip
+  assert specs.allowed_actions(PONG, specs.ALE_ACTIONS).sum() == 4
+
+
+def test_the_joint_return_range_holds_every_range():
+  assert specs.joint_return_range([MAZE]) == (0, 2)
+  assert specs.joint_return_range([MAZE, GAME, PONG]) == (-20, 22)
+
+
+@pytest.mark.parametrize(
+  'observation',
+  [
+    ObservationSpec('image', (84, 84, 1), 'uint8'),
+    ObservationSpec('integers', (2,), 'uint8', (20, 20)),
+    ObservationSpec('vector', (3,), 'float32'),
+  ],
+)
+def test_a_spec_survives_json(observation):
+  spec = EnvironmentSpec('x', ('b', 'a'), observation, (-1, 5), Protocol(500))
+  found = EnvironmentSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+  assert found == spec and hash(found) == hash(spec)
