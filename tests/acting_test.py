@@ -225,11 +225,12 @@ def test_a_target_return_is_that_of_the_first_transition_in_sight():
 # Optimistic returns: tokens 0 to 4.
 
 NEVER = -1e9
+draw_return = jax.jit(optimistic_return, static_argnums=2)
 
 
 def returns_drawn(logits, num_keys=200, **fields):
   logits = jnp.tile(jnp.array(logits, jnp.float32), (num_keys, 1))
-  return optimistic_return(logits, keys(num_keys), ActingConfig(**fields)).tolist()
+  return draw_return(logits, keys(num_keys), ActingConfig(**fields)).tolist()
 
 
 def test_the_optimistic_return_is_the_largest_of_its_samples():

@@ -104,7 +104,10 @@ def test_an_empty_folder_has_no_complete_checkpoint(tmp_path):
 
 
 def test_an_unknown_step_lists_those_that_there_are(folder):
-  for call in (reader(folder).description, lambda step: reader(folder).restore(shapes(), step)):
+  for call in (
+    reader(folder).description,
+    lambda step: reader(folder).restore(shapes(), step),
+  ):
     assert error_of(call, 5).endswith('no step 5; there are [3, 7].')
 
 
@@ -179,6 +182,8 @@ def test_a_save_that_fails_names_the_last_good_step(folder, monkeypatch):
   with pytest.raises(RunFailed) as raised:
     checkpoints.save(8, state_of(8), {})
   message = str(raised.value)
-  assert 'step 8 could not be saved (No space left on device). Last good step: 7' in message
+  assert (
+    'step 8 could not be saved (No space left on device). Last good step: 7' in message
+  )
   assert '\n' not in message
   checkpoints.close()

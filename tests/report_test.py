@@ -50,7 +50,7 @@ def _whole_root(root):
   data.mkdir(parents=True)
   Image.new('RGB', (4, 4)).save(data / 'picture.png')
   (data / 'card.json').write_text(
-    '{"episodes": 500, "action_histogram": {"UP": 3, "DOWN": 1},'
+    '{"num_episodes": 500, "action_histogram": {"UP": 3, "DOWN": 1},'
     ' "warnings": ["all returns <equal>"]}'
   )
   return root
@@ -249,7 +249,7 @@ def test_the_page_stands_alone_and_shows_everything(tmp_path):
   assert len(links) == 11
   written = re.sub('base64,[^"]*', '', text)
   assert 'http' not in written and '<script' not in written
-  for shown in ('UP 75 %, DOWN 25 %', 'failed', 'random walk', 'With 50 recorded'):
+  for shown in ('UP 75%, DOWN 25%', 'failed', 'random walk', 'With 50 recorded'):
     assert shown in text
   names = {each.name for each in path.parent.iterdir()}
   assert {'overview.png', 'curves-success-sampled.png', 'labels-gap.png'} <= names

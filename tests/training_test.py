@@ -283,7 +283,9 @@ def test_a_metric_that_is_no_number_ends_the_run_and_is_not_saved(journal):
     state, metrics = toy_step(state, batch, key)
     return state, {'loss': jnp.where(state.step >= 4, jnp.nan, metrics['loss'])}
 
-  with pytest.raises(RunFailed, match='step 4: loss is nan. Last good step: 3') as raised:
+  with pytest.raises(
+    RunFailed, match='step 4: loss is nan. Last good step: 3'
+  ) as raised:
     journal.fit(Schedule(9, 1, 0, checkpoint_every=1), step_fn=step_fn)
   assert '\n' not in str(raised.value)
   assert journal.saved == [1, 2, 3]
@@ -323,7 +325,9 @@ def test_a_signal_during_the_evaluation_still_saves_before_it_stops(journal):
     return {'score': 0.0}
 
   with pytest.raises(Preempted) as raised:
-    journal.fit(Schedule(9, 0, evaluate_every=2, checkpoint_every=0), None, toy_step, evaluate_fn)
+    journal.fit(
+      Schedule(9, 0, evaluate_every=2, checkpoint_every=0), None, toy_step, evaluate_fn
+    )
   (step,) = journal.saved
   assert f'at step {step}: saved' in str(raised.value)
   state = journal.fit(Schedule(9, 0, 0, 0), journal.restored())
@@ -360,7 +364,9 @@ def test_a_resumed_run_has_every_row_once(journal):
   assert [row['step'] for row in journal.rows('evaluation')] == [2, 4, 6]
 
 
-@pytest.mark.parametrize('cut', ['{"kind": "train", "ste', '{"kind": "train", "step": 3}'])
+@pytest.mark.parametrize(
+  'cut', ['{"kind": "train", "ste', '{"kind": "train", "step": 3}']
+)
 def test_a_line_that_a_crash_cut_off_is_dropped(tmp_path, cut):
   whole = '{"kind": "train", "step": 2, "loss": 1.0}\n'
   (tmp_path / 'metrics.jsonl').write_text(whole + cut)

@@ -72,9 +72,11 @@ def record(recording: Recording, folder: pathlib.Path, *, rlds: bool = True) -> 
     )
     if rlds:
       _write_rlds(partial, pool, recording, environment)
-    ceiling = maze.idm_ceiling(environment.walls, *_cells(pool))
+    cells = _cells(pool)
+    before = np.arange(pool.num_transitions) + pool.episode_of
+    ceiling = maze.idm_ceiling(environment.walls, cells[before], cells[before + 1])
     write_card(partial, make_card(pool, ceiling, _source(recording)))
-    picture = maze.render(environment.walls, environment.agent, environment.goal)
+    picture = _typical_episode(pool, cells, environment.walls)
     Image.fromarray(picture).save(partial / 'picture.png')
     partial.rename(folder)
   finally:
@@ -104,15 +106,20 @@ def _source(recording: Recording) -> str:
   return 'bin/record ' + ' '.join(f'{name}={value}' for name, value in fields.items())
 
 
-def _cells(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-  """`[N, 2]` agent cells before and after every transition."""
+def _cells(pool: Pool) -> np.ndarray:
+  """`[N + E, 2]` the agent's cell in every observation of the pool."""
   observations = np.asarray(pool.observations)
   if pool.spec.observation.kind == 'image':
-    cells = np.argwhere(observations[..., 2] > 0)[:, 1:]
-  else:
-    cells = observations[:, :2].astype(int)
-  before = np.arange(pool.num_transitions) + pool.episode_of
-  return cells[before], cells[before + 1]
+    return np.argwhere(observations[..., 2] > 0)[:, 1:]
+  return observations[:, :2].astype(int)
+
+
+def _typical_episode(pool: Pool, cells: np.ndarray, walls: np.ndarray) -> np.ndarray:
+  """A picture of the layout and of an episode of median length, as in figure 5a."""
+  episode = int(pool.lengths.argsort()[pool.num_episodes // 2])
+  first = pool.starts[episode] + episode
+  path = cells[first : first + pool.lengths[episode] + 1].tolist()
+  return maze.render(walls, path[0], path[-1], path)
 
 
 def describe(pool: Pool) -> str:

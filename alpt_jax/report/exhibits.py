@@ -5,7 +5,6 @@ All of it is optional; text is escaped, pictures become part of the page.
 
 import base64
 import html
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -93,33 +92,36 @@ def _embedded(path: pathlib.Path, alt: str) -> str:
   return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{data}">'
 
 
+# What a page shows of a card; card.md beside the dataset has all of it.
+_CARD_ROWS = {
+  'num_episodes': 'episodes',
+  'num_transitions': 'transitions',
+  'action_histogram': 'actions',
+  'majority_share': 'commonest action',
+  'unchanged_share': 'nothing changes in',
+  'best_possible_idm_accuracy': 'best possible IDM',
+}
+
+
 def _card(card: Mapping[str, Any]) -> str:
-  """A data card's short entries as a small table, its warnings below."""
+  """A data card's main entries as a small table, its warnings below."""
   warnings = card.get('warnings') or []
   warnings = warnings if isinstance(warnings, list) else [warnings]
   lines = [
-    f'<tr><th>{html.escape(str(key).replace("_", " "))}</th>'
-    f'<td>{html.escape(_card_text(key, value))}</td></tr>'
-    for key, value in card.items()
-    if key != 'warnings' and len(_card_text(key, value)) <= 120
+    f'<tr><th>{title}</th><td>{html.escape(_card_text(card[key]))}</td></tr>'
+    for key, title in _CARD_ROWS.items()
+    if card.get(key) is not None
   ]
   notes = (f'<p class="warning">{html.escape(str(text))}</p>' for text in warnings)
   return f'<table>{"".join(lines)}</table>{"".join(notes)}'
 
 
-def _card_text(key: str, value: Any) -> str:
+def _card_text(value: Any) -> str:
+  """Counts with their commas, shares in per cent, a histogram as shares."""
   if isinstance(value, Mapping):
-    if key == 'action_histogram' and _total(value):
-      shares = {name: count / _total(value) for name, count in value.items()}
-      return ', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())
-    return ', '.join(f'{name} {_card_text("", item)}' for name, item in value.items())
-  if isinstance(value, int) and not isinstance(value, bool):
-    return f'{value:,}'
+    total = max(sum(value.values()), 1)
+    shares = (f'{name} {count / total:.0%}' for name, count in value.items())
+    return ', '.join(shares)
   if isinstance(value, float):
-    return f'{value:.4g}'
-  return value if isinstance(value, str) else json.dumps(value)
-
-
-def _total(histogram: Mapping[str, Any]) -> float:
-  counts = histogram.values()
-  return sum(counts) if all(isinstance(count, int | float) for count in counts) else 0
+    return f'{value:.1%}'
+  return f'{value:,}' if isinstance(value, int) else str(value)
