@@ -10,7 +10,7 @@ import numpy as np
 
 from alpt_jax import methods, specs
 from alpt_jax.data.labels import save_labels
-from alpt_jax.errors import UserError
+from alpt_jax.errors import Preempted, UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
 from alpt_jax.experiment.datasets import RunData
@@ -199,7 +199,8 @@ class Run:
         shown=_SHOWN,
       )
     except BaseException as error:
-      write_status(workdir, 'failed', str(error) or type(error).__name__)
+      state_name = 'stopped' if isinstance(error, Preempted) else 'failed'
+      write_status(workdir, state_name, str(error) or type(error).__name__)
       raise
     finally:
       writer.close()
@@ -229,7 +230,7 @@ def _folder(workdir: str | pathlib.Path) -> pathlib.Path:
 
 
 def write_status(workdir: pathlib.Path, state: str, message: str = '') -> None:
-  """Says in `status.json` whether a run is running, done or failed."""
+  """Says in `status.json` whether a run is running, done, stopped or failed."""
   partial = workdir / 'status.json.partial'
   partial.write_text(json.dumps({'state': state, 'message': message}) + '\n')
   os.replace(partial, workdir / 'status.json')

@@ -127,8 +127,13 @@ def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
   before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
   try:
     for index, command in enumerate(commands):
-      # A session of its own: Ctrl-C reaches it once, through `forward`.
-      worker = subprocess.Popen(command, start_new_session=True)
+      # A session of its own: Ctrl-C reaches it once, through `forward`. On a GPU
+      # the workers share its memory instead of each taking most of it.
+      worker = subprocess.Popen(
+        command,
+        start_new_session=True,
+        env={'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', **os.environ},
+      )
       if len(cores) > 1:
         os.sched_setaffinity(worker.pid, {cores[index % len(cores)]})
       workers.append(worker)
