@@ -140,9 +140,7 @@ def test_the_first_difference_of_two_architectures_is_a_parameter(tmp_path):
   checkpoints.wait()
   tiny.assert_same_bits(checkpoints.restore(state_shapes()), zeros)
   message = error_of(checkpoints.restore, state_shapes(num_actions=6))
-  assert (
-    'params/decision_transformer/act_linear/bias, expected float32 [6], found float32 [4]'
-  ) in message
+  assert 'params/decision_transformer/act_linear/bias, expected float32 [6]' in message
   message = error_of(checkpoints.restore, state_shapes(num_layers=2))
   assert 'sequence/h1_attn/' in message
   checkpoints.close()

@@ -182,7 +182,8 @@ ELSEWHERE = """
   from alpt_jax.training.checkpoint import Checkpoints
 
   sharding._SMALL = 1  # so that these small leaves are split at all
-  folder, num_devices, fsdp, out = pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:4]), sys.argv[4]
+  folder, out = map(pathlib.Path, sys.argv[1:3])
+  num_devices, fsdp = map(int, sys.argv[3:5])
   assert jax.device_count() == num_devices
   run = resume_test.Run(fsdp)
   state = run.restore(Checkpoints(folder / 'checkpoints', writable=False), step=3)
@@ -203,9 +204,9 @@ ELSEWHERE = """
 def go_on_elsewhere(folder, num_devices, fsdp, out):
   """(restored leaves of step 3, leaves of step 6, the losses between them)."""
   tests = pathlib.Path(__file__).parent
-  command = [sys.executable, '-c', textwrap.dedent(ELSEWHERE), str(folder)]
+  command = [sys.executable, '-c', textwrap.dedent(ELSEWHERE), str(folder), str(out)]
   subprocess.run(
-    [*command, str(num_devices), str(fsdp), str(out)],
+    [*command, str(num_devices), str(fsdp)],
     env={
       **os.environ,
       'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',

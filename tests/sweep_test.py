@@ -1,0 +1,163 @@
+"""An experiment's runs: shared programs, shards, failures, signals."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from alpt_jax.errors import UserError
+from alpt_jax.experiment.recording import Recording, record
+from alpt_jax.experiment.run import Run, is_done
+from alpt_jax.launching import sweep
+from alpt_jax.report.runs import load_runs
+from alpt_jax.training.step import make_joint_step
+
+_CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+
+
+def _experiment(*runs):
+  """The smoke quickstart with other runs, smaller still."""
+  spec = importlib.util.spec_from_file_location('q', _CONFIGS / 'quickstart.py')
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config = module.get_config('smoke')
+  config.runs = tuple(f'{run},labels=20,seed=0' for run in runs)
+  config.run_config = str(_CONFIGS / 'maze.py')
+  config.record.episodes = 6
+  config.overrides.training.num_steps = 2
+  config.overrides.training.batch_size = 8
+  config.overrides.model = {'width': 8, 'num_heads': 2, 'num_layers': 1}
+  config.overrides.evaluation = {
+    'num_transitions': 8,
+    'num_episodes': 2,
+    'max_steps': 5,
+  }
+  return config
+
+
+def _record(planned):
+  for folder, recording in planned.recordings.items():
+    record(recording, folder, rlds=False)
+
+
+def test_methods_of_one_shape_share_one_compiled_step(tmp_path):
+  planned = sweep.plan(_experiment('method=dt1-idm', 'method=alpt'), tmp_path)
+  _record(planned)
+  assert sweep.run_shard(planned, 0, 1) == 0
+  steps = {make_joint_step(Run(config).step_config) for config in planned.runs.values()}
+  assert len(steps) == 1
+  assert steps.pop()._cache_size() == 1
+
+
+def test_a_failed_run_is_shown_and_stops_no_other(tmp_path, capsys):
+  """The first run's target is swapped for a dataset of another maze."""
+  planned = sweep.plan(_experiment('method=dt1', 'method=dt1-idm'), tmp_path)
+  _record(planned)
+  folders = list(planned.runs)
+  other = tmp_path / 'other'
+  record(Recording('maze/tunneled/9', episodes=6), other, rlds=False)
+  config = planned.runs[folders[0]]
+  data = dataclasses.replace(config.data, target=str(other))
+  broken = dataclasses.replace(config, data=data)
+  planned = dataclasses.replace(planned, runs={**planned.runs, folders[0]: broken})
+  assert sweep.run_shard(planned, 0, 1) == 1
+  assert 'expected maze/blocked:20/1000' in capsys.readouterr().err
+  assert not is_done(folders[0])
+  assert is_done(folders[1])
+  states = {run.folder.name: run.state for run in load_runs(tmp_path)}
+  assert states[folders[1].name] == 'done'
+  # Again: the good one is skipped.
+  sweep.run_shard(planned, 0, 1)
+  assert f'{folders[1].name}: done before' in capsys.readouterr().out
+
+
+def test_shards_cover_every_run_once(tmp_path, monkeypatch):
+  config = _experiment('method=dt1', 'method=dt1-idm', 'method=alpt')
+  planned = sweep.plan(config, tmp_path)
+  started = []
+  monkeypatch.setattr(sweep, 'is_done', lambda folder: started.append(folder) or True)
+  sweep.run_shard(planned, 0, 2)
+  sweep.run_shard(planned, 1, 2)
+  assert sorted(started) == sorted(planned.runs)
+  assert len(started) == 3
+
+
+def test_a_run_that_is_listed_twice_is_refused(tmp_path):
+  with pytest.raises(UserError, match='two of its runs are the same'):
+    sweep.plan(_experiment('method=dt1', 'method=dt1'), tmp_path)
+
+
+def test_an_unknown_field_of_the_overrides_is_named(tmp_path):
+  config = _experiment('method=dt1')
+  config.overrides.model.widht = 3
+  with pytest.raises(
+    UserError, match="model.widht: unknown field; did you mean 'width'"
+  ):
+    sweep.plan(config, tmp_path)
+
+
+def test_workers_get_the_signal_and_their_exit_codes_come_back(tmp_path):
+  """Two workers that end with 42 once they are told to stop, and one that ends by
+  itself with 3."""
+  waits = (
+    'import pathlib, signal, sys, time\n'
+    'signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))\n'
+    'pathlib.Path(sys.argv[1]).touch()\n'
+    'time.sleep(60)\n'
+  )
+  ready = [tmp_path / 'a', tmp_path / 'b']
+  commands = [[sys.executable, '-c', waits, str(path)] for path in ready]
+  commands.append([sys.executable, '-c', 'raise SystemExit(3)'])
+
+  def stop_when_ready():
+    while not all(path.exists() for path in ready):
+      time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)  # to the process: the main thread waits
+
+  thread = threading.Thread(target=stop_when_ready)
+  thread.start()
+  before = signal.getsignal(signal.SIGTERM)
+  assert sweep.run_workers(commands) == [42, 42, 3]
+  thread.join()
+  assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_recorded_dataset_says_what_it_is(tmp_path):
+  pool = record(Recording('maze/tunneled/9', episodes=6), tmp_path / 'maze', rlds=False)
+  assert pool.spec.name == 'maze/tunneled/9'
+  assert pool.num_episodes == 6
+  assert (pool.discounts[pool.starts[1:] - 1] == 0).all()
+  card = json.loads((tmp_path / 'maze' / 'card.json').read_text())
+  assert card['num_episodes'] == 6
+  assert 0.9 < card['best_possible_idm_accuracy'] <= 1
+  assert (tmp_path / 'maze' / 'picture.png').stat().st_size > 0
+  with pytest.raises(UserError, match='maze: exists'):
+    record(Recording('maze/tunneled/9', episodes=6), tmp_path / 'maze', rlds=False)
+
+
+def test_a_recording_that_breaks_leaves_nothing(tmp_path, monkeypatch):
+  def broken(*arguments):
+    raise RuntimeError('the card could not be made')
+
+  monkeypatch.setattr('alpt_jax.experiment.recording.make_card', broken)
+  with pytest.raises(RuntimeError):
+    record(Recording('maze/tunneled/9', episodes=2), tmp_path / 'maze', rlds=False)
+  assert not list(tmp_path.iterdir())
+
+
+def test_every_observation_form_can_be_recorded_with_the_same_ceiling(tmp_path):
+  """The ceiling depends on the cells walked through, not on how they are shown."""
+  ceilings = set()
+  for form in ('position', 'position_walls', 'image'):
+    recording = Recording('maze/blocked:20/3', form, episodes=4)
+    record(recording, tmp_path / form, rlds=False)
+    card = json.loads((tmp_path / form / 'card.json').read_text())
+    ceilings.add(card['best_possible_idm_accuracy'])
+  assert len(ceilings) == 1
