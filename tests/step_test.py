@@ -253,18 +253,34 @@ def test_soft_targets_are_the_labellers_probabilities():
   assert metrics['action_loss'] == pytest.approx((3 + guess) / 2 * BIT)
 
 
-def test_labels_come_from_the_labeller_without_dropout():
-  config = tiny.tiny_step(idm=tiny.tiny_idm(dropout=0.5))
+@pytest.fixture(scope='module')
+def forgetful():
+  """`(key, step) -> (IDM loss, policy loss)` of a labeller with dropout.
+
+  Weighing by confidence makes the policy's loss feel the least change of a label.
+  """
+  idm = tiny.tiny_idm(dropout=0.5)
+  config = tiny.tiny_step(idm=idm, confidence_weighting=True)
   batch = tiny.batch_of(hidden(tiny.random_window(), [2, 3]), relabel=True)
 
   @jax.jit
-  def compute(batch, key):
-    metrics = joint_step(config, loud_state(), batch, key)[1]
+  def compute(batch, key, step):
+    state = loud_state()._replace(step=step)
+    metrics = joint_step(config, state, batch, key)[1]
     return metrics['idm_loss'], metrics['policy_loss']
 
-  first, second = compute(batch, KEY), compute(batch, jax.random.key(1))
+  return functools.partial(compute, batch)
+
+
+def test_labels_come_from_the_labeller_without_dropout(forgetful):
+  first, second = forgetful(KEY, 0), forgetful(jax.random.key(1), 0)
   assert first[0] != second[0]
   assert first[1] == second[1]
+
+
+def test_every_step_draws_anew_and_the_same_step_the_same(forgetful):
+  assert forgetful(KEY, 0)[0] != forgetful(KEY, 1)[0]
+  assert forgetful(KEY, 1)[0] == forgetful(KEY, 1)[0]
 
 
 # Methods without a labeller, and fresh states.

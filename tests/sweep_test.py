@@ -103,18 +103,23 @@ def test_an_unknown_field_of_the_overrides_is_named(tmp_path):
     sweep.plan(config, tmp_path)
 
 
-def test_workers_get_the_signal_and_their_exit_codes_come_back(tmp_path):
-  """Two workers that end with 42 once they are told to stop, and one that ends by
-  itself with 3."""
+def test_the_exit_codes_of_the_workers_come_back():
+  commands = [[sys.executable, '-c', f'raise SystemExit({code})'] for code in (3, 0)]
+  assert sweep.run_workers(commands) == [3, 0]
+
+
+def test_every_worker_gets_the_signal_and_is_waited_for(tmp_path):
+  """Two workers that end with 42 half a second after they are told to stop."""
   waits = (
     'import pathlib, signal, sys, time\n'
-    'signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))\n'
+    'def stop(*_):\n'
+    '  time.sleep(0.5)\n'
+    '  sys.exit(42)\n'
+    'signal.signal(signal.SIGTERM, stop)\n'
     'pathlib.Path(sys.argv[1]).touch()\n'
     'time.sleep(60)\n'
   )
   ready = [tmp_path / 'a', tmp_path / 'b']
-  commands = [[sys.executable, '-c', waits, str(path)] for path in ready]
-  commands.append([sys.executable, '-c', 'raise SystemExit(3)'])
 
   def stop_when_ready():
     while not all(path.exists() for path in ready):
@@ -124,8 +129,9 @@ def test_workers_get_the_signal_and_their_exit_codes_come_back(tmp_path):
   thread = threading.Thread(target=stop_when_ready)
   thread.start()
   before = signal.getsignal(signal.SIGTERM)
-  assert sweep.run_workers(commands) == [42, 42, 3]
+  codes = sweep.run_workers([[sys.executable, '-c', waits, str(p)] for p in ready])
   thread.join()
+  assert codes == [42, 42]
   assert signal.getsignal(signal.SIGTERM) == before
 
 
