@@ -30,7 +30,7 @@ setuptools.setup(
     'matplotlib>=3.8',
     'ml-collections>=1.0',
     'numpy>=1.26',
-    'optax>=0.2.4',
+    'optax>=0.2.8',
     'orbax-checkpoint>=0.12.3,<1',
     'pillow>=10',
     'tensorboardX>=2.6',

@@ -41,11 +41,10 @@ def run(name, *arguments, expect=0, cwd=_ROOT, **options):
 def compiled(tmp_path_factory):
   """Environment variables with a compile cache that all binaries here share."""
   cache = tmp_path_factory.mktemp('compiled')
-  return {
-    **os.environ,
-    'JAX_COMPILATION_CACHE_DIR': str(cache),
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-  }
+  environment = dict(os.environ, JAX_COMPILATION_CACHE_DIR=str(cache))
+  environment['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+  environment.pop('JAX_DISABLE_MOST_OPTIMIZATIONS', None)
+  return environment
 
 
 @pytest.fixture(scope='session')

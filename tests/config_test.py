@@ -3,17 +3,16 @@
 import functools
 import importlib.util
 import pathlib
-import types
 
 import jax
 import numpy as np
 import pytest
 
-from alpt_jax import methods, specs
+from alpt_jax import methods
 from alpt_jax.envs import maze
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import config as config_lib
-from alpt_jax.experiment.run import step_config
+from alpt_jax.experiment.models import build
 from alpt_jax.launching import sweep
 from alpt_jax.training.step import abstract_state, joint_step
 from alpt_jax.types import Batch, Window
@@ -64,11 +63,7 @@ def test_one_step_of_every_maze_config_traces(method, size, observation):
   text = f'method={method},size={size},observation={observation}'
   config = config_lib.from_mapping(_get_config('maze', text))
   spec = maze.Maze(config.data.environments[0], observation).environment_spec
-  data = types.SimpleNamespace(
-    vocabulary=specs.joint_vocabulary([spec]),
-    target=types.SimpleNamespace(spec=spec),
-  )
-  steps = step_config(config, data, spec.return_range)
+  steps = build(config, spec.observation, 4, spec.return_range)
   batch = _abstract_batch(config, spec.observation, 4)
   state = abstract_state(steps, batch.window)
   after, metrics = jax.eval_shape(
@@ -88,10 +83,7 @@ def test_the_paper_size_models_have_the_papers_size():
   assert (config.model.width, config.model.num_layers) == (512, 6)
   assert config.model.num_heads == 8
   spec = maze.Maze('maze/blocked:20/0').environment_spec
-  data = types.SimpleNamespace(
-    vocabulary=spec.action_names, target=types.SimpleNamespace(spec=spec)
-  )
-  steps = step_config(config, data, spec.return_range)
+  steps = build(config, spec.observation, 4, spec.return_range)
   batch = _abstract_batch(config, spec.observation, 4)
   policy = abstract_state(steps, batch.window).params['decision_transformer']
   layers = sum(leaf.size for leaf in jax.tree.leaves(policy['sequence']))

@@ -1,5 +1,10 @@
-"""Settings of every test: the CPU, and a compile cache shared by one session."""
+"""Settings of every test: the CPU, and programs that compile twice as fast.
+
+Compiling dominates these tests. Real processes (tests/binaries_test.py) compile
+with all optimisations, as users do.
+"""
 
 import os
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')

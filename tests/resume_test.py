@@ -294,10 +294,12 @@ def learnt_accuracy(shuffled, num_steps=300):
   return float((logits.argmax(-1) == window.actions).mean())
 
 
+@pytest.mark.slow
 def test_the_labeller_learns_what_can_be_seen():
   assert learnt_accuracy(shuffled=False) >= 0.99
 
 
+@pytest.mark.slow
 def test_the_labeller_learns_nothing_from_shuffled_labels():
   # Guessing finds 1/3.
   assert learnt_accuracy(shuffled=True) < 0.5

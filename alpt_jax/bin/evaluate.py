@@ -6,30 +6,26 @@ Prints every score, writes them to DIR/scores.json, and films the policy in
 DIR/episode.gif.
 """
 
-import dataclasses
 import json
 import pathlib
 
 from absl import flags
 
 from alpt_jax.experiment import cli
-from alpt_jax.experiment.config import read_config
-from alpt_jax.experiment.run import Run
+from alpt_jax.experiment.run import open_trained
 
 _RUN = flags.DEFINE_string('run', None, 'Run folder.')
 _STEP = flags.DEFINE_integer('step', None, 'Checkpoint step; default the last.')
-_EPISODES = flags.DEFINE_integer('episodes', None, 'Episodes; default the config.')
+_EPISODES = flags.DEFINE_integer(
+  'episodes', None, 'Episodes; default the config.', lower_bound=1
+)
 
 
 def main(argv):
   del argv
   folder = pathlib.Path(_RUN.value)
-  config = read_config(folder)
-  if _EPISODES.value is not None:
-    evaluation = dataclasses.replace(config.evaluation, num_episodes=_EPISODES.value)
-    config = dataclasses.replace(config, evaluation=evaluation)
-  run = Run(config)
-  state = run.restore(folder, _STEP.value)
+  changes = {} if _EPISODES.value is None else {'num_episodes': _EPISODES.value}
+  run, state = open_trained(folder, _STEP.value, **changes)
   scores = {'step': int(state.step), **run.evaluator(int(state.step), state)}
   for name, value in scores.items():
     print(f'{name:>24}  {value:.4g}')

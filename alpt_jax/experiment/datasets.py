@@ -65,20 +65,24 @@ class RunData:
     return '+'.join(pool.manifest_hash for pool in (self.target, *self.sources))
 
 
-def load(config: RunConfig, vocabulary: tuple[str, ...] = ()) -> RunData:
+def load(
+  config: RunConfig, vocabulary: tuple[str, ...] = (), *, with_sources: bool = True
+) -> RunData:
   """Opens everything that a run reads and hides the target's actions.
 
   Args:
     config: of the run.
     vocabulary: of a checkpoint that the run starts from, kept and grown.
+    with_sources: False leaves the sources closed, which only training reads.
 
   Raises:
     UserError: a dataset cannot be used, or its observations have another form
       than the target's.
   """
   target = open_dataset(config.data.target)
-  sources = tuple(open_dataset(folder) for folder in config.data.sources)
-  for folder, source in zip(config.data.sources, sources, strict=True):
+  folders = config.data.sources if with_sources else ()
+  sources = tuple(open_dataset(folder) for folder in folders)
+  for folder, source in zip(folders, sources, strict=True):
     if source.spec.observation != target.spec.observation:
       raise UserError(
         f'{folder}, field observation: expected the form of the target '
@@ -103,7 +107,7 @@ def load(config: RunConfig, vocabulary: tuple[str, ...] = ()) -> RunData:
 def _check_environments(config: RunConfig, pools) -> None:
   folders = (config.data.target, *config.data.sources)
   named = config.data.environments or [pool.spec.name for pool in pools]
-  for folder, pool, name in zip(folders, pools, named, strict=True):
+  for folder, pool, name in zip(folders, pools, named, strict=False):
     if pool.spec.name != name:
       raise UserError(
         f'{folder}, field environment: expected {name}, as the config says, found '

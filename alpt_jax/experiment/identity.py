@@ -9,6 +9,7 @@ import subprocess
 import jax
 
 from alpt_jax import methods
+from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
 
@@ -16,9 +17,21 @@ _PACKAGES = ('alpt-jax', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
 def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> None:
-  """Writes `identity.json`; a resumed run keeps the first one."""
+  """Writes `identity.json`; a resumed run keeps the first one.
+
+  Raises:
+    UserError: the run was begun on other data or other labels.
+  """
   path = workdir / 'identity.json'
+  now = {'data_hash': data.hash, 'label_hash': data.labels.hash}
   if path.is_file():
+    before = json.loads(path.read_text())
+    for field, value in now.items():
+      if before[field] != value:
+        raise UserError(
+          f'{path}, field {field}: this run was begun on {before[field]}, found '
+          f'{value}: a dataset was recorded anew since. Choose another --workdir.'
+        )
     return
   all_labelled = methods.get(config.method).all_labelled
   identity = {
@@ -28,8 +41,7 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     'seed': config.seed,
     'environment': data.target.spec.name,
     'config_hash': config.hash,
-    'label_hash': data.labels.hash,
-    'data_hash': data.hash,
+    **now,
     'git_commit': _git_commit(),
     'versions': {name: _version(name) for name in _PACKAGES},
     'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',

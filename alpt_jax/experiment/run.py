@@ -1,160 +1,111 @@
 """One training run, from its config to its last checkpoint."""
 
+import dataclasses
 import json
 import os
 import pathlib
-from typing import Any
 
 import jax
 import numpy as np
 
-from alpt_jax import methods, specs
+from alpt_jax import specs
 from alpt_jax.data.labels import save_labels
+from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import Preempted, UserError
-from alpt_jax.experiment import datasets
+from alpt_jax.experiment import datasets, models
 from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
-from alpt_jax.experiment.datasets import RunData
 from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
-from alpt_jax.models.decision_transformer import DecisionTransformer
-from alpt_jax.models.inverse_dynamics import InverseDynamics
-from alpt_jax.models.vocabulary import grow
+from alpt_jax.experiment.models import Origin, checkpoint_folder
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
 from alpt_jax.training.metrics import MetricWriter
-from alpt_jax.training.optimizer import OptimizerConfig
-from alpt_jax.training.step import (
-  StepConfig,
-  TrainState,
-  abstract_state,
-  init_state,
-  make_joint_step,
-)
+from alpt_jax.training.step import TrainState, init_state, make_joint_step
 from alpt_jax.types import Window
 
 # What the progress line shows; metrics.jsonl holds everything.
-_SHOWN = (
-  'idm_loss',
-  'policy_loss',
-  'idm_accuracy',
-  'success_sampled',
-  'success_greedy',
+_SHOWN = frozenset(
+  {'idm_loss', 'policy_loss', 'idm_accuracy', 'success_sampled', 'success_greedy'}
 )
-
-
-def step_config(
-  config: RunConfig, data: RunData, return_range: tuple[int, int]
-) -> StepConfig:
-  """Models and optimisers of a run; equal for runs that can share programs."""
-  model = config.model
-  shared: dict[str, Any] = {
-    'num_actions': len(data.vocabulary),
-    'observation_spec': data.target.spec.observation,
-    'width': model.width,
-    'num_layers': model.num_layers,
-    'num_heads': model.num_heads,
-    'dropout': model.dropout,
-    'patch_size': model.patch_size,
-    'dtype': np.dtype(jax.numpy.dtype(model.dtype)),
-  }
-  has_idm = methods.get(config.method).has_idm
-  fields = vars(config.optimizer)
-  is_cosine = config.optimizer.schedule == 'cosine'
-  return StepConfig(
-    idm=InverseDynamics(num_transitions=model.num_transitions, **shared)
-    if has_idm
-    else None,
-    policy=DecisionTransformer(
-      return_range=return_range, context=model.context, **shared
-    ),
-    optimizer=OptimizerConfig(
-      num_steps=config.training.num_steps if is_cosine else 0, **fields
-    ),
-    relabelling=config.training.relabelling,
-    confidence_weighting=config.training.confidence_weighting,
-    loss_normalisation=config.training.loss_normalisation,
-  )
 
 
 class Run:
   """A run with its data and models in place, ready to train or to be scored."""
 
-  def __init__(self, config: RunConfig):
+  def __init__(self, config: RunConfig, trained: Origin | None = None):
     """Opens the data and builds the models; reads, writes nothing.
+
+    Args:
+      config: of the run.
+      trained: what the run's own checkpoint says of itself, to score it: the
+        sources' datasets are then not needed. None to train.
 
     Raises:
       UserError: a dataset or the initial checkpoint does not fit.
     """
     self.config = config
-    origin = initial_description(config)
-    self.data = datasets.load(config, tuple(origin.get('vocabulary', ())))
-    wanted = specs.joint_return_range(self.data.specs)
-    self.return_range = tuple(origin.get('return_range', wanted))
-    if specs_outside(wanted, self.return_range):
-      raise UserError(
-        f'{config.initial}: was trained for returns {list(self.return_range)}, the '
-        f'target needs {list(wanted)}. Pretrain with an environment of that range.'
-      )
-    self.mixture = datasets.make_mixture(config, self.data)
-    self.step_config = step_config(config, self.data, self.return_range)
+    origin = trained
+    if origin is None and config.initial:
+      origin = models.read_origin(config.initial)
+    vocabulary = origin.vocabulary if origin else ()
+    self.data = datasets.load(config, vocabulary, with_sources=trained is None)
+    self.origin = Origin(
+      config,
+      self.data.target.spec,
+      self.data.vocabulary,
+      self._return_range(origin),
+    )
+    self.step_config = models.build(
+      config,
+      self._observation,
+      len(self.data.vocabulary),
+      self.origin.return_range,
+    )
     self.mesh = sharding.make_mesh()
     self.evaluator = Evaluator(config, self.data, self.step_config)
 
+  def _return_range(self, origin: Origin | None) -> tuple[int, int]:
+    """That of a checkpoint, which cannot grow, or the one the data need."""
+    low, high = specs.joint_return_range(self.data.specs)
+    if origin is None:
+      return low, high
+    if low < origin.return_range[0] or high > origin.return_range[1]:
+      raise UserError(
+        f'{self.config.initial}: was trained for returns {origin.return_range}, the '
+        f'target needs {(low, high)}. Pretrain with an environment of that range.'
+      )
+    return origin.return_range
+
   @property
-  def description(self) -> dict[str, Any]:
-    """What travels with the parameters."""
-    return {
-      'vocabulary': list(self.data.vocabulary),
-      'return_range': list(self.return_range),
-      'environment': self.data.target.spec.to_dict(),
-      'config': self.config.to_dict(),
-    }
+  def _observation(self) -> specs.ObservationSpec:
+    return self.data.target.spec.observation
 
   @property
   def example(self) -> Window:
     """One window of the run's shapes."""
-    return jax.tree.map(lambda rows: rows[:1], self.mixture.batch(0).window)
-
-  def abstract_state(self) -> TrainState:
-    """Shapes and shardings of the train state."""
-    shapes = abstract_state(self.step_config, self.example)
-    return jax.tree.map(
-      lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-      shapes,
-      sharding.state_shardings(shapes, self.mesh),
-    )
+    length = self.config.model.num_transitions
+    reader = WindowReader(self.data.visible, self.data.vocabulary, 0, length)
+    return reader(np.zeros(1, np.int64))
 
   def fresh_state(self) -> TrainState:
     """Step 0: from the seed, or from the initial run's last checkpoint."""
     state = init_state(self.step_config, self.example, self.config.seed)
     if self.config.initial:
-      state = self._start_from(state)
-    where = sharding.state_shardings(state, self.mesh)
-    return jax.device_put(state, where)
+      state = models.inherit(
+        state,
+        self.config.initial,
+        self.data.vocabulary,
+        self._observation,
+        self.example,
+        self.mesh,
+      )
+    return jax.device_put(state, sharding.state_shardings(state, self.mesh))
 
-  def _start_from(self, state: TrainState) -> TrainState:
-    """Replaces fresh parameters by the initial run's, grown to new action names."""
-    origin = Run(read_config(pathlib.Path(self.config.initial)))
-    checkpoints = Checkpoints(_folder(self.config.initial), writable=False)
-    restored = checkpoints.restore(origin.abstract_state())
-    old, new = origin.data.vocabulary, self.data.vocabulary
-    params = dict(state.params)
-    for name in params:
-      if name not in restored.params:
-        raise UserError(
-          f'{self.config.initial}: method {origin.config.method} trained no {name}, '
-          f'which method {self.config.method} starts from.'
-        )
-      params[name] = grow(restored.params[name], params[name], len(old))
-    if len(new) > len(old):
-      print(f'new actions, with fresh rows: {", ".join(new[len(old) :])}', flush=True)
-    return state._replace(params=params)
-
-  def restore(self, workdir: pathlib.Path, step: int | None = None) -> TrainState:
-    """The state of one of the run's own checkpoints."""
-    checkpoints = Checkpoints(_folder(workdir), writable=False)
-    return checkpoints.restore(self.abstract_state(), step)
+  def restore(self, checkpoints: Checkpoints, step: int | None = None) -> TrainState:
+    """The state of one of the run's own checkpoints, by default the last."""
+    shapes = models.placed_shapes(self.step_config, self.example, self.mesh)
+    return checkpoints.restore(shapes, step)
 
   def train(self, workdir: pathlib.Path) -> TrainState:
     """Trains to the end of the schedule, from the last checkpoint if there is one.
@@ -168,12 +119,14 @@ class Run:
     write_identity(workdir, self.config, self.data)
     save_labels(workdir / 'labels.json', self.data.labels)
     training = self.config.training
-    checkpoints = Checkpoints(_folder(workdir), keep=training.keep_checkpoints)
+    checkpoints = Checkpoints(
+      checkpoint_folder(workdir), keep=training.keep_checkpoints
+    )
     resumed = checkpoints.latest_step
     if resumed is None:
       state = self.fresh_state()
     else:
-      state = checkpoints.restore(self.abstract_state())
+      state = self.restore(checkpoints)
       print(f'{workdir.name}: goes on from step {resumed:,}', flush=True)
     writer = MetricWriter(workdir, resumed or 0)
     write_status(workdir, 'running')
@@ -183,7 +136,7 @@ class Run:
       state = fit(
         state,
         step_fn=make_joint_step(self.step_config),
-        batch_fn=self._placed_batch,
+        batch_fn=self._batch_fn(),
         key=jax.random.key(self.config.seed),
         schedule=Schedule(
           training.num_steps,
@@ -192,7 +145,7 @@ class Run:
           training.checkpoint_every,
         ),
         checkpoints=checkpoints,
-        description=self.description,
+        description=self.origin.to_dict(),
         writer=writer,
         evaluate_fn=self.evaluator,
         title=workdir.name,
@@ -208,25 +161,35 @@ class Run:
     write_status(workdir, 'done')
     return state
 
-  def _placed_batch(self, step: int):
+  def _batch_fn(self):
+    mixture = datasets.make_mixture(self.config, self.data)
     host, num_hosts = jax.process_index(), jax.process_count()
-    return sharding.place_batch(self.mixture.batch(step, host, num_hosts), self.mesh)
+
+    def batch(step: int):
+      return sharding.place_batch(mixture.batch(step, host, num_hosts), self.mesh)
+
+    return batch
 
 
-def initial_description(config: RunConfig) -> dict[str, Any]:
-  """What the checkpoint that a run starts from says of itself; {} for none."""
-  if not config.initial:
-    return {}
-  return Checkpoints(_folder(config.initial), writable=False).description()
+def open_trained(
+  workdir: str | os.PathLike, step: int | None = None, **evaluation
+) -> tuple[Run, TrainState]:
+  """Opens a run to score one of its checkpoints; only its target's data are needed.
 
+  Args:
+    workdir: the run's folder.
+    step: which checkpoint; default the last.
+    **evaluation: fields of the config's evaluation that shall differ.
 
-def specs_outside(wanted: tuple[int, int], known: tuple[int, int]) -> bool:
-  """True when a return range is not inside another."""
-  return wanted[0] < known[0] or wanted[1] > known[1]
-
-
-def _folder(workdir: str | pathlib.Path) -> pathlib.Path:
-  return pathlib.Path(workdir) / 'checkpoints'
+  Raises:
+    UserError: not a run folder, no such step, or another architecture.
+  """
+  config = read_config(pathlib.Path(workdir))
+  scoring = dataclasses.replace(config.evaluation, **evaluation)
+  config = dataclasses.replace(config, evaluation=scoring)
+  run = Run(config, models.read_origin(workdir, step))
+  checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
+  return run, run.restore(checkpoints, step)
 
 
 def write_status(workdir: pathlib.Path, state: str, message: str = '') -> None:

@@ -130,7 +130,7 @@ def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
       gradient, state.opt_state[name], state.params[name]
     )
     params[name] = optax.apply_updates(state.params[name], updates)
-    metrics[f'{name}_gradient_norm'] = optax.global_norm(gradient)
+    metrics[f'{name}_gradient_norm'] = optax.tree.norm(gradient)
   return TrainState(state.step + 1, params, opt_state), metrics
 
 

@@ -1,0 +1,157 @@
+"""A run's models: built from its config, or inherited from another run's checkpoint."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from alpt_jax import methods
+from alpt_jax.errors import UserError
+from alpt_jax.experiment.config import RunConfig, from_mapping
+from alpt_jax.models.decision_transformer import DecisionTransformer
+from alpt_jax.models.inverse_dynamics import InverseDynamics
+from alpt_jax.models.vocabulary import grow
+from alpt_jax.specs import EnvironmentSpec, ObservationSpec
+from alpt_jax.training import sharding
+from alpt_jax.training.checkpoint import Checkpoints
+from alpt_jax.training.optimizer import OptimizerConfig
+from alpt_jax.training.step import StepConfig, TrainState, abstract_state
+from alpt_jax.types import Window
+
+
+class Origin(NamedTuple):
+  """What a checkpoint says of itself, enough to rebuild its models without its data.
+
+  Attributes:
+    config: of the run that wrote it.
+    environment: its target.
+    vocabulary: its joint action names.
+    return_range: (low, high) of its return tokens.
+  """
+
+  config: RunConfig
+  environment: EnvironmentSpec
+  vocabulary: tuple[str, ...]
+  return_range: tuple[int, int]
+
+  def to_dict(self) -> dict[str, Any]:
+    """As it is saved beside the parameters."""
+    return {
+      'config': self.config.to_dict(),
+      'environment': self.environment.to_dict(),
+      'vocabulary': list(self.vocabulary),
+      'return_range': list(self.return_range),
+    }
+
+
+def checkpoint_folder(workdir: str | pathlib.Path) -> pathlib.Path:
+  """Where a run keeps its checkpoints."""
+  return pathlib.Path(workdir) / 'checkpoints'
+
+
+def read_origin(workdir: str | pathlib.Path, step: int | None = None) -> Origin:
+  """Reads what a run's checkpoint (default: the last) says of itself."""
+  fields = Checkpoints(checkpoint_folder(workdir), writable=False).description(step)
+  return Origin(
+    config=from_mapping(fields['config']),
+    environment=EnvironmentSpec.from_dict(fields['environment']),
+    vocabulary=tuple(fields['vocabulary']),
+    return_range=tuple(fields['return_range']),
+  )
+
+
+def build(
+  config: RunConfig,
+  observation: ObservationSpec,
+  num_actions: int,
+  return_range: tuple[int, int],
+) -> StepConfig:
+  """Models and optimisers of a run; equal for runs that can share programs."""
+  model = config.model
+  shared: dict[str, Any] = {
+    'num_actions': num_actions,
+    'observation_spec': observation,
+    'width': model.width,
+    'num_layers': model.num_layers,
+    'num_heads': model.num_heads,
+    'dropout': model.dropout,
+    'patch_size': model.patch_size,
+    'dtype': jnp.dtype(model.dtype),
+  }
+  idm = None
+  if methods.get(config.method).has_idm:
+    idm = InverseDynamics(num_transitions=model.num_transitions, **shared)
+  # Read by a cosine only; left out elsewhere, so that runs of any length are equal.
+  is_cosine = config.optimizer.schedule == 'cosine'
+  num_steps = config.training.num_steps if is_cosine else 0
+  return StepConfig(
+    idm=idm,
+    policy=DecisionTransformer(
+      return_range=return_range, context=model.context, **shared
+    ),
+    optimizer=OptimizerConfig(num_steps=num_steps, **vars(config.optimizer)),
+    relabelling=config.training.relabelling,
+    confidence_weighting=config.training.confidence_weighting,
+    loss_normalisation=config.training.loss_normalisation,
+  )
+
+
+def placed_shapes(steps: StepConfig, example: Window, mesh) -> TrainState:
+  """Shapes and shardings of a train state."""
+  shapes = abstract_state(steps, example)
+  return jax.tree.map(
+    lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+    shapes,
+    sharding.state_shardings(shapes, mesh),
+  )
+
+
+def inherit(
+  state: TrainState,
+  workdir: str,
+  vocabulary: tuple[str, ...],
+  observation: ObservationSpec,
+  example: Window,
+  mesh,
+) -> TrainState:
+  """Replaces a fresh state's parameters by those of another run's last checkpoint.
+
+  Neither that run's datasets nor its environments are needed. The optimiser starts
+  anew. Action names that it never saw get the fresh rows.
+
+  Args:
+    state: fresh, with the models of this run.
+    workdir: the other run's folder.
+    vocabulary: this run's, which starts with the other's.
+    observation: of this run's target.
+    example: one window of this run.
+    mesh: where the parameters go.
+
+  Raises:
+    UserError: the other run saw observations of another form, has another
+      architecture, or lacks a model that this run starts from.
+  """
+  origin = read_origin(workdir)
+  if origin.environment.observation != observation:
+    raise UserError(
+      f'{workdir}: was trained on observations {origin.environment.observation}, the '
+      f'target has {observation}. Record the target in that form.'
+    )
+  steps = build(origin.config, observation, len(origin.vocabulary), origin.return_range)
+  allowed = example.allowed[:, : len(origin.vocabulary)]
+  shapes = placed_shapes(steps, example._replace(allowed=allowed), mesh)
+  checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
+  trained = checkpoints.restore(shapes).params
+  params = dict(state.params)
+  for name in params:
+    if name not in trained:
+      raise UserError(
+        f'{workdir}: method {origin.config.method} trained no {name}, which this '
+        'method starts from.'
+      )
+    params[name] = grow(trained[name], params[name], len(origin.vocabulary))
+  new = vocabulary[len(origin.vocabulary) :]
+  if new:
+    print(f'new actions, with fresh rows: {", ".join(new)}', flush=True)
+  return state._replace(params=params)
