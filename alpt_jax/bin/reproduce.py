@@ -22,29 +22,28 @@ from alpt_jax.report import page, runs, tables
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _OUT = flags.DEFINE_string('out', None, 'Folder of everything it writes.')
 _WORKERS = flags.DEFINE_integer('workers', 2, 'Runs at a time.', lower_bound=1)
+_RECORD_ONLY = flags.DEFINE_bool('record_only', False, 'Record, and train nothing.')
 _SHARD = flags.DEFINE_string('shard', None, 'i/n: train only every n-th run.')
 
 
 def main(argv):
   planned = sweep.plan(_CONFIG.value, pathlib.Path(_OUT.value))
+  if _RECORD_ONLY.value:
+    sweep.record_missing(planned)
+    return
   if _SHARD.value is not None:
     _train_shard(planned)
     return
   print(f'{planned.name}: {len(planned.runs)} runs in {planned.folder}', flush=True)
-  sweep.record_missing(planned)
   own = [sys.executable, '-m', 'alpt_jax.bin.reproduce', *argv[1:]]
+  own += [f'--config={_config_path()}', f'--out={_OUT.value}']
+  if sweep.missing_recordings(planned):
+    # A process of its own: what TensorFlow takes is given back when it ends.
+    (code,) = sweep.run_workers([[*own, '--record_only']])
+    if code:
+      sys.exit(code)  # it has said why
   count = min(_WORKERS.value, len(planned.runs))
-  codes = sweep.run_workers(
-    [
-      [
-        *own,
-        f'--config={_config_path()}',
-        f'--out={_OUT.value}',
-        f'--shard={i}/{count}',
-      ]
-      for i in range(count)
-    ]
-  )
+  codes = sweep.run_workers([[*own, f'--shard={i}/{count}'] for i in range(count)])
   if cli.PREEMPTED in codes:
     raise Preempted('every worker saved. Run the same again.')
   path = page.build(planned.folder)

@@ -84,12 +84,16 @@ def _recordings_of(run: RunConfig, fields: Mapping[str, Any]):
   }
 
 
+def missing_recordings(sweep: Sweep) -> dict[pathlib.Path, Recording]:
+  """The datasets that are not there yet."""
+  return {f: r for f, r in sweep.recordings.items() if not f.exists()}
+
+
 def record_missing(sweep: Sweep) -> None:
   """Records the datasets that are not there yet."""
-  for folder, recording in sweep.recordings.items():
-    if not folder.exists():
-      print(f'recording {recording.environment} -> {folder}', flush=True)
-      record(recording, folder)
+  for folder, recording in missing_recordings(sweep).items():
+    print(f'recording {recording.environment} -> {folder}', flush=True)
+    record(recording, folder)
 
 
 def run_shard(sweep: Sweep, index: int, count: int) -> int:

@@ -26,8 +26,8 @@ class ObservationEmbedding(nn.Module):
 
   An image becomes patches, each projected linearly, plus a learned encoding of
   its place; a vector one linear projection, and so do integers, each scaled by its
-  own range. (A learned row for each integer instead: the maze IDM stood at .62
-  after 1,000 steps, with numbers at .98, which tell at once what moved where.)
+  own range. (With a learned row for each integer instead the maze IDM stood at .44
+  after 500 steps, with numbers, which tell at once what moved where, at .98.)
 
   Attributes:
     spec: the form of the observations.

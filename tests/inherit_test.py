@@ -1,0 +1,144 @@
+"""A trained run as the start of another, and scored on its own."""
+
+import dataclasses
+import importlib.util
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import tiny_models
+
+from alpt_jax.errors import UserError
+from alpt_jax.experiment import models
+from alpt_jax.experiment.config import from_mapping
+from alpt_jax.experiment.recording import Recording, record
+from alpt_jax.experiment.run import Run, open_trained
+from alpt_jax.specs import ObservationSpec
+from alpt_jax.training.step import IDM, POLICY, init_state
+
+_CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
+
+
+def _config(root, text=''):
+  spec = importlib.util.spec_from_file_location('maze', _CONFIG)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  fields = module.get_config(f'root={root},labels=20,{text}')
+  fields.model.update({'width': 8, 'num_heads': 2, 'num_layers': 1})
+  fields.training.update({'num_steps': 2, 'batch_size': 8})
+  fields.evaluation.update({'num_transitions': 8, 'num_episodes': 2, 'max_steps': 5})
+  return from_mapping(fields)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """The folder of two datasets, and of a run pretrained on them."""
+  root = tmp_path_factory.mktemp('trained')
+  for layout in (1000, 2000):
+    name = f'maze/blocked:20/{layout}'
+    folder = root / f'maze-blocked-20-{layout}-position'
+    record(Recording(name, episodes=6), folder, rlds=False)
+  Run(_config(root, 'phase=pretrain')).train(root / 'run')
+  return root
+
+
+def _inherit(run, workdir, vocabulary=None, observation=None, steps=None):
+  """The state of a run that starts from `workdir`, and its fresh parameters."""
+  vocabulary = vocabulary or run.data.vocabulary
+  steps = steps or run.step_config
+  allowed = np.ones((1, len(vocabulary)), bool)
+  example = run.example._replace(allowed=allowed)
+  fresh = init_state(steps, example, seed=5)
+  kept = jax.device_get(fresh.params)
+  observation = observation or run.data.target.spec.observation
+  state = models.inherit(
+    fresh, str(workdir), vocabulary, observation, example, run.mesh
+  )
+  return jax.device_get(state.params), kept
+
+
+def test_finetuning_starts_with_the_bits_that_pretraining_ended_with(trained):
+  config = dataclasses.replace(
+    _config(trained, 'phase=finetune'), initial=str(trained / 'run')
+  )
+  run = Run(config)
+  state = run.fresh_state()
+  assert int(state.step) == 0
+  _, expected = open_trained(trained / 'run')
+  tiny_models.assert_same_bits(
+    jax.device_get(state.params), jax.device_get(expected.params)
+  )
+
+
+def test_new_action_names_get_fresh_rows_and_leave_the_old_ones_alone(trained, capsys):
+  run = Run(_config(trained))
+  vocabulary = (*run.data.vocabulary, 'dig', 'jump')
+  observation = run.data.target.spec.observation
+  steps = models.build(run.config, observation, len(vocabulary), (0, 2))
+  params, fresh = _inherit(run, trained / 'run', vocabulary, steps=steps)
+  assert 'new actions, with fresh rows: dig, jump' in capsys.readouterr().out
+  _, before = open_trained(trained / 'run')
+  old = before.params[POLICY]['action_emb']['table']['embedding']
+  table = params[POLICY]['action_emb']['table']['embedding']
+  np.testing.assert_array_equal(table[:4], old)
+  np.testing.assert_array_equal(
+    table[4:], fresh[POLICY]['action_emb']['table']['embedding'][4:]
+  )
+  head = params[IDM]['act_linear']['kernel']
+  np.testing.assert_array_equal(head[:, :4], before.params[IDM]['act_linear']['kernel'])
+  assert head.shape == (8, 6)
+
+
+def test_a_pretraining_on_other_observations_is_refused(trained):
+  other = ObservationSpec('integers', (4,), 'uint8', (30,) * 4)
+  with pytest.raises(UserError, match='was trained on observations .*Record'):
+    _inherit(Run(_config(trained)), trained / 'run', observation=other)
+
+
+def test_a_pretraining_that_lacks_a_model_is_refused(trained):
+  Run(_config(trained, 'method=dt1')).train(trained / 'dt1')
+  with pytest.raises(UserError, match='method dt1 trained no inverse_dynamics'):
+    _inherit(Run(_config(trained)), trained / 'dt1')
+
+
+def test_scoring_a_run_needs_its_target_alone(trained, tmp_path):
+  expected = open_trained(trained / 'run')
+  moved = tmp_path / 'elsewhere'
+  source = trained / 'maze-blocked-20-2000-position'
+  shutil.move(source, moved)
+  try:
+    run, state = open_trained(trained / 'run')
+    assert run.evaluator(2, state) == expected[0].evaluator(2, expected[1])
+    with pytest.raises(UserError, match='no such dataset folder'):
+      Run(run.config)  # to train, it is needed
+  finally:
+    shutil.move(moved, source)
+
+
+def test_scoring_can_play_more_episodes_than_training_did(trained):
+  run, _ = open_trained(trained / 'run', num_episodes=5)
+  assert run.config.evaluation.num_episodes == 5
+  assert run.config.evaluation.max_steps == 5
+
+
+def test_a_run_does_not_go_on_with_a_dataset_that_was_recorded_anew(trained, tmp_path):
+  root = tmp_path / 'data'
+  for layout in (1000, 2000):
+    shutil.copytree(
+      trained / f'maze-blocked-20-{layout}-position',
+      root / f'maze-blocked-20-{layout}-position',
+    )
+  config = _config(root)
+  Run(config).train(tmp_path / 'run')
+  target = pathlib.Path(config.data.target)
+  shutil.rmtree(target)
+  record(Recording('maze/blocked:20/1000', episodes=7, seed=9), target, rlds=False)
+  with pytest.raises(UserError, match='identity.json, field data_hash: this run was'):
+    Run(config).train(tmp_path / 'run')
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+  with pytest.raises(UserError, match='not a run folder, config.json is missing'):
+    open_trained(tmp_path)
