@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from alpt_jax.errors import Preempted, RunFailed, UserError
 
@@ -25,6 +26,8 @@ def run(main: Callable[[list[str]], object]) -> None:
 
 
 def _guarded(main, argv) -> int:
+  if not flags.FLAGS['verbosity'].present:
+    absl_logging.set_verbosity(absl_logging.WARNING)  # TFDS says much at INFO
   try:
     main(argv)
   except UserError as error:
