@@ -58,6 +58,7 @@ tr.reference { color: #777; font-style: italic; }
 figure { margin: 0; width: 320px; } figcaption { font-size: .9rem; color: #444; }
 .pixels img { width: 100%; image-rendering: pixelated; border: 1px solid #ddd; }
 .cards td, .cards th { padding: .1rem .6rem .1rem 0; white-space: normal;
+  vertical-align: top;
   border: 0; text-align: left; font-weight: normal; }
 details table { margin-bottom: 1.2rem; }
 summary { cursor: pointer; font-weight: bold; }
