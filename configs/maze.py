@@ -47,7 +47,9 @@ def parse(text: str, defaults: dict) -> dict:
 def environment(form: str, part: str, seed: int, blocks: int) -> str:
   """The name of a maze: its form and its layout seed."""
   if part not in LAYOUTS:
-    raise ValueError(f"maze form '{form}' is not known. Known: blocked, tunneled")
+    close = difflib.get_close_matches(form, ('blocked', 'tunneled'), 1)
+    hint = f"; did you mean '{close[0]}'?" if close else '.'
+    raise ValueError(f"maze form '{form}' is not known{hint} Known: blocked, tunneled")
   form = f'blocked:{blocks}' if form == 'blocked' else form
   return f'maze/{form}/{LAYOUTS[part] + seed}'
 
@@ -91,7 +93,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   config.method = a['method']
   # How tables and curves call it, as the paper's figure 5 does.
   alpt = 'ALPT-' + '+'.join(form.capitalize() for form in a['sources'].split('+'))
-  config.title = TITLES.get(a['method'], alpt)
+  # Runs of several phases lie side by side in a report.
+  phase = {'pretrain': ' (pretraining)', 'finetune': ' (finetuned)'}.get(a['phase'], '')
+  config.title = TITLES.get(a['method'], alpt) + phase
   # 'joint': the mazes have no separate finetuning stage (section 5.6).
   config.phase = a['phase']
   # Of label draw, initialisation, batches and evaluation.

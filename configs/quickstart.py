@@ -22,7 +22,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
     raise ValueError(f"argument '{text}' is not known. Known: smoke")
   is_smoke = text == 'smoke'
   config = ml_collections.ConfigDict()
-  config.experiment = 'quickstart'
+  config.experiment = 'quickstart-smoke' if is_smoke else 'quickstart'
   # The file that makes a run's config out of one of `runs`.
   config.run_config = 'configs/maze.py'
   # 250 labels as in section 5.6; 50, where the gap is widest; the oracle has all.

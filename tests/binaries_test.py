@@ -112,6 +112,7 @@ def test_a_method_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path):
     expect=2,
   )
   assert "'alpd' is not known; did you mean 'alpt'?" in stderr
+  assert len(stderr.strip().splitlines()) == 1
   assert not (tmp_path / 'x').exists()
 
 
@@ -119,7 +120,10 @@ def test_a_config_key_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path):
   for wrong, hint in (
     ('--config=configs/maze.py:lables=5', "did you mean 'labels'?"),
     ('--config=configs/maze.py --config.modle.width=5', 'Did you mean "model"'),
+    ('--config=configs/maze.py --config.model.widht=5', 'Did you mean "width"'),
+    ('--config=configs/maze.py:sources=bloked', "did you mean 'blocked'?"),
     ('--config=configs/mace.py', 'configs/mace.py: no such file'),
+    ('--config configs/mace.py', 'configs/mace.py: no such file'),
   ):
     workdir = f'--workdir={tmp_path / "x"}'
     _, stderr = run('pretrain', *wrong.split(), workdir, expect=2)
@@ -135,7 +139,6 @@ def test_pretrain_finetune_evaluate_report(tmp_path, recorded, compiled):
   run(
     'pretrain',
     f'--config={text},phase=pretrain,sources=blocked+tunneled',
-    '--config.title=Pretrained',
     f'--workdir={pretrained}',
     *options,
     env=compiled,
@@ -160,7 +163,10 @@ def test_pretrain_finetune_evaluate_report(tmp_path, recorded, compiled):
   run('report', f'--runs={tmp_path}')
   with open(tmp_path / 'results.csv') as file:
     reported = list(csv.DictReader(file))
-  assert {row['method'] for row in reported} == {'Pretrained', 'ALPT-Blocked'}
+  assert {row['method'] for row in reported} == {
+    'ALPT-Blocked+Tunneled (pretraining)',
+    'ALPT-Blocked (finetuned)',
+  }
   assert {row['labels'] for row in reported} == {'40'}
   page = (tmp_path / 'report' / 'index.html').read_text()
   assert 'ALPT-Blocked' in page
@@ -262,37 +268,80 @@ def test_sigterm_saves_and_says_so_with_exit_code_42(tmp_path, recorded, compile
   assert f'step {saved[0]}:' in stderr
 
 
-@pytest.mark.slow
-def test_a_full_disk_while_saving_names_the_last_good_step(
-  tmp_path, recorded, compiled
-):
-  """A file system of 3 MB takes one of these checkpoints and not many more."""
+@pytest.fixture
+def small_disk(tmp_path):
+  """A file system of 3 MB."""
   disk = tmp_path / 'disk'
   disk.mkdir()
-  mounted = subprocess.run(
-    ['mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', str(disk)], capture_output=True
-  )
-  if mounted.returncode:
+  mount = ['mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', str(disk)]
+  if subprocess.run(mount, capture_output=True).returncode:
     pytest.skip('mounting a small file system needs root')
-  try:
-    _, stderr = run(
-      'pretrain',
-      f'--config=configs/maze.py:labels=40,root={recorded}',
-      f'--workdir={disk / "run"}',
-      '--config.training.num_steps=400',
-      '--config.training.checkpoint_every=20',
-      '--config.training.keep_checkpoints=100',
-      *_SMALL,
-      '--config.model.width=64',
-      expect=1,
-      env=compiled,
-    )
-  finally:
-    subprocess.run(['umount', str(disk)], check=True)
+  yield disk
+  subprocess.run(['umount', '--lazy', str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_checkpoints_fill_is_one_line_with_the_last_good_step(
+  small_disk, recorded, compiled
+):
+  """It takes some of these checkpoints and not all."""
+  _, stderr = run(
+    'pretrain',
+    f'--config=configs/maze.py:labels=40,root={recorded}',
+    f'--workdir={small_disk / "run"}',
+    '--config.training.num_steps=400',
+    '--config.training.checkpoint_every=20',
+    '--config.training.keep_checkpoints=100',
+    *_SMALL,
+    '--config.model.width=64',
+    expect=1,
+    env=compiled,
+  )
   last = stderr.strip().splitlines()[-1]
   assert last.startswith('failed: ')
   assert 'Last good step: ' in last
   assert 'Free some disk space' in last
+
+
+@pytest.mark.slow
+def test_a_disk_that_others_fill_ends_the_run_at_its_next_metrics(
+  small_disk, recorded, compiled
+):
+  """The rest is filled up once the first checkpoint is there; none follows."""
+  workdir = small_disk / 'run'
+  process = subprocess.Popen(
+    [
+      sys.executable,
+      '-m',
+      'alpt_jax.bin.pretrain',
+      f'--config=configs/maze.py:labels=40,root={recorded}',
+      f'--workdir={workdir}',
+      *_SMALL,
+      '--config.training.num_steps=100000',
+      '--config.training.log_every=1',
+      '--config.training.evaluate_every=0',
+      '--config.training.checkpoint_every=50',
+    ],
+    cwd=_ROOT,
+    env=compiled,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  while not (workdir / 'checkpoints' / '50').exists():
+    assert process.poll() is None
+    time.sleep(0.02)
+  with open(small_disk / 'others', 'wb', buffering=0) as file:
+    try:
+      while True:
+        file.write(bytes(4096))
+    except OSError:
+      pass
+  _, stderr = process.communicate(timeout=120)
+  assert process.returncode == 1, stderr
+  last = stderr.strip().splitlines()[-1]
+  assert last.startswith('failed: ')
+  assert 'Last good step: ' in last
 
 
 def test_the_smoke_quickstart_runs_from_nothing_to_its_report_and_again(

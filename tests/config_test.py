@@ -112,6 +112,7 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
   assert "optimiser: unknown field; did you mean 'optimizer'?" in message
   assert 'optimizer: missing' in message
   assert "model.width: expected int, found 'wide'" in message
+  assert '\n' not in message
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,11 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
     ({'model': 3}, "model: expected a section, found '3'"),
     ({'initial': 'runs/a'}, 'initial: only phase finetune'),
     ({'seed': True}, 'seed: expected int, found True'),
+    ({'training__log_every': -5}, 'training.log_every: expected 0 or more, found -5'),
+    ({'data__segment_length': -2}, 'data.segment_length: expected 0 or more'),
+    ({'optimizer__clip': 0.0}, 'optimizer.clip: expected more than 0, found 0.0'),
+    ({'model__dropout': 1.0}, 'model.dropout: expected 0 to below 1, found 1.0'),
+    ({'acting__action_percentile': 100.0}, 'acting.action_percentile: expected 0 to'),
   ],
 )
 def test_an_impossible_config_is_refused_by_the_name_of_its_field(changes, message):
@@ -154,3 +160,13 @@ def test_a_workdir_of_another_run_names_every_differing_key(tmp_path):
   assert 'optimizer.clip (there 1.0, now 2.0)' in str(error.value)
   assert 'seed (there 0, now 3)' in str(error.value)
   assert 'learning_rate' not in str(error.value)
+
+
+def test_a_damaged_config_of_a_run_folder_is_named(tmp_path):
+  config_lib.claim_workdir(tmp_path, config_lib.from_mapping(_fields()))
+  path = tmp_path / 'config.json'
+  path.write_text(path.read_text()[:40])
+  with pytest.raises(UserError, match='config.json: damaged'):
+    config_lib.claim_workdir(tmp_path, config_lib.from_mapping(_fields()))
+  with pytest.raises(UserError, match='config.json: damaged'):
+    config_lib.read_config(tmp_path)

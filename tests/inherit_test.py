@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_models
 
+from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import models
 from alpt_jax.experiment.config import from_mapping
@@ -142,3 +143,21 @@ def test_a_run_does_not_go_on_with_a_dataset_that_was_recorded_anew(trained, tmp
 def test_a_folder_that_is_no_run_is_named(tmp_path):
   with pytest.raises(UserError, match='not a run folder, config.json is missing'):
     open_trained(tmp_path)
+
+
+def test_an_environment_that_nobody_here_can_play_is_trained_on_all_the_same(
+  trained, tmp_path
+):
+  """Its IDM is scored; play is not."""
+  config = _config(trained, 'method=dt1-idm')
+  pool = open_pool(pathlib.Path(config.data.target) / 'pool')
+  spec = dataclasses.replace(pool.spec, name='mygame/1')
+  write_pool(tmp_path / 'data', spec, map(pool.episode, range(pool.num_episodes)))
+  data = dataclasses.replace(
+    config.data, target=str(tmp_path / 'data'), environments=()
+  )
+  Run(dataclasses.replace(config, data=data)).train(tmp_path / 'run')
+  run, state = open_trained(tmp_path / 'run')
+  scores = run.evaluator(2, state)
+  assert 0 <= scores['idm_accuracy'] <= 1
+  assert 'success_sampled' not in scores

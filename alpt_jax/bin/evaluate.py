@@ -30,8 +30,9 @@ def main(argv):
   for name, value in scores.items():
     print(f'{name:>24}  {value:.4g}')
   (folder / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
-  run.evaluator.save_animation(folder / 'episode.gif', state)
-  print(f'animation: {folder / "episode.gif"}')
+  if run.evaluator.can_play:
+    run.evaluator.save_animation(folder / 'episode.gif', state)
+    print(f'animation: {folder / "episode.gif"}')
 
 
 if __name__ == '__main__':

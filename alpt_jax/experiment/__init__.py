@@ -1,5 +1,5 @@
 """Where the rooms meet: a config becomes data, models, training and scores.
 
-Floor 6, so that the binaries (floor 7) only parse flags and go: what two of them
+Floor 6, so that the binaries (floor 8) only parse flags and go: what two of them
 need stands here.
 """

@@ -1,5 +1,6 @@
 """How every binary starts and ends: flags in, an exit code out."""
 
+import errno
 import logging
 import os
 import sys
@@ -11,6 +12,15 @@ from absl import logging as absl_logging
 from alpt_jax.errors import Preempted, RunFailed, UserError
 
 DONE, FAILED, USER_ERROR, PREEMPTED = 0, 1, 2, 42
+# No space, over quota, too large, unreadable, read-only, not allowed.
+_DISK_ERRORS = {
+  errno.ENOSPC,
+  errno.EDQUOT,
+  errno.EFBIG,
+  errno.EIO,
+  errno.EROFS,
+  errno.EACCES,
+}
 
 
 def run(main: Callable[[list[str]], object]) -> None:
@@ -36,6 +46,10 @@ def _guarded(main, argv) -> int:
     return _say('failed', error, FAILED)
   except Preempted as error:
     return _say('stopped', error, PREEMPTED)
+  except OSError as error:
+    if error.errno not in _DISK_ERRORS:
+      raise
+    return _say('failed', error, FAILED)
   return DONE
 
 
@@ -53,9 +67,13 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _check_config_file(argv: list[str]) -> None:
   """A missing file would only be reported when the config is first used."""
-  for argument in argv:
-    path, _, _ = argument.removeprefix('--config=').partition(':')
-    if argument.startswith('--config=') and not os.path.isfile(path):
+  for flag, value in zip(argv, [*argv[1:], ''], strict=True):
+    if flag.startswith('--config='):
+      value = flag.removeprefix('--config=')
+    elif flag != '--config':
+      continue
+    path, _, _ = value.partition(':')
+    if not os.path.isfile(path):
       raise UserError(f'--config: {path}: no such file. Run from the project folder.')
 
 
@@ -64,7 +82,9 @@ def _last_words(error: Exception) -> str:
   if 'Traceback' in str(error):
     return str(error).strip().splitlines()[-1].partition(': ')[2]
   if isinstance(error, KeyError | AttributeError):
-    return f'--config: no field {" ".join(str(error.args[0]).split())}'
+    # ml_collections quotes its message once for every level of the field.
+    text = str(error.args[0]).replace('\\n', ' ').replace('\\', '').strip('"\'')
+    return f"--config: no field '{' '.join(text.split())}"
   return str(error)
 
 

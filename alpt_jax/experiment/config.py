@@ -15,6 +15,7 @@ from typing import Any
 from alpt_jax import methods, relabel
 from alpt_jax.acting.policy import ActingConfig
 from alpt_jax.errors import UserError, did_you_mean
+from alpt_jax.experiment.records import read_record, write_record
 from alpt_jax.training import optimizer
 
 
@@ -117,15 +118,15 @@ def from_mapping(fields: Mapping[str, Any]) -> RunConfig:
   """Checks a config as `ml_collections` or JSON gives it and makes it typed.
 
   Raises:
-    UserError: naming EVERY unknown, missing, mistyped or impossible field, one
-      per line, with the closest known name.
+    UserError: naming EVERY unknown, missing, mistyped or impossible field, with
+      the closest known name, on one line.
   """
   problems: list[str] = []
   config = _build(RunConfig, fields, '', problems)
   if not problems:
     problems += _impossible(config)
   if problems:
-    raise UserError('the config has errors:\n  ' + '\n  '.join(problems))
+    raise UserError('the config has errors: ' + '; '.join(problems))
   return config
 
 
@@ -220,10 +221,33 @@ def _impossible(config: RunConfig) -> list[str]:
     'model': ('width', 'num_layers', 'patch_size'),
     'evaluation': ('num_transitions', 'num_episodes', 'max_steps'),
     'data': ('labels',),
+    'acting': ('num_return_samples',),
   }.items():
     for name in names:
       value = getattr(getattr(config, section), name)
       need(value > 0, f'{section}.{name}', f'expected at least 1, found {value}')
+  for section, names in {
+    'training': ('log_every', 'evaluate_every', 'checkpoint_every'),
+    'data': ('segment_length', 'pool_policy_weight'),
+    'optimizer': ('warmup_steps', 'weight_decay'),
+  }.items():
+    for name in names:
+      value = getattr(getattr(config, section), name)
+      need(value >= 0, f'{section}.{name}', f'expected 0 or more, found {value}')
+  for section, names in {
+    'optimizer': ('learning_rate', 'clip'),
+    'acting': ('inverse_temperature', 'action_temperature'),
+  }.items():
+    for name in names:
+      value = getattr(getattr(config, section), name)
+      need(value > 0, f'{section}.{name}', f'expected more than 0, found {value}')
+  dropout, percentile = config.model.dropout, config.acting.action_percentile
+  need(0 <= dropout < 1, 'model.dropout', f'expected 0 to below 1, found {dropout}')
+  need(
+    0 <= percentile < 100,
+    'acting.action_percentile',
+    f'expected 0 to below 100, found {percentile}',
+  )
   for name in ('heldout_share', 'labelled_share'):
     value = getattr(config.data, name)
     need(0 <= value < 1, f'data.{name}', f'expected 0 <= {name} < 1, found {value}')
@@ -245,7 +269,7 @@ def claim_workdir(workdir: pathlib.Path, config: RunConfig) -> None:
   path = workdir / 'config.json'
   mine = config.to_dict()
   if path.is_file():
-    theirs = json.loads(path.read_text())
+    theirs = read_record(path)
     flat_mine, flat_theirs = _flatten(mine), _flatten(theirs)
     keys = [
       f'{key} (there {flat_theirs.get(key)!r}, now {flat_mine.get(key)!r})'
@@ -259,7 +283,7 @@ def claim_workdir(workdir: pathlib.Path, config: RunConfig) -> None:
       )
     return
   workdir.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(mine, indent=2) + '\n')
+  write_record(path, mine)
 
 
 def read_config(workdir: pathlib.Path) -> RunConfig:
@@ -267,7 +291,7 @@ def read_config(workdir: pathlib.Path) -> RunConfig:
   path = workdir / 'config.json'
   if not path.is_file():
     raise UserError(f'{workdir}: not a run folder, config.json is missing.')
-  return from_mapping(json.loads(path.read_text()))
+  return from_mapping(read_record(path))
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -48,9 +48,14 @@ class Evaluator:
           window_length=config.model.num_transitions,
         )
     fixed = config.evaluation
-    self._constants = playing.reference_scores(
-      self._spec, fixed.num_episodes, config.seed, fixed.max_steps
-    )
+    self._constants = {}
+    self.can_play = playing.can_play(self._spec)
+    if self.can_play:
+      self._constants = playing.reference_scores(
+        self._spec, fixed.num_episodes, config.seed, fixed.max_steps
+      )
+    else:
+      print(f'{self._spec.name}: cannot be played here, so play is not scored')
     ceiling = _ceiling(pathlib.Path(config.data.target))
     if ceiling is not None and step_config.idm is not None:
       self._constants['idm_ceiling'] = ceiling
@@ -61,7 +66,8 @@ class Evaluator:
     for suffix, truth in self._truth.items():
       named = idm_scores(self._step_config.idm, state.params[IDM], truth)
       metrics |= {f'idm_{name}{suffix}': value for name, value in named.items()}
-    return {**metrics, **self.success(state), **self._constants}
+    success = self.success(state) if self.can_play else {}
+    return {**metrics, **success, **self._constants}
 
   def success(self, state: TrainState) -> dict[str, float]:
     """Share of episodes that reach the goal in time, sampled and greedy."""

@@ -2,7 +2,6 @@
 
 import datetime
 import importlib.metadata
-import json
 import pathlib
 import subprocess
 
@@ -12,6 +11,7 @@ from alpt_jax import methods
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
+from alpt_jax.experiment.records import read_record, write_record
 
 _PACKAGES = ('alpt-jax', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
@@ -25,11 +25,11 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
   path = workdir / 'identity.json'
   now = {'data_hash': data.hash, 'label_hash': data.labels.hash}
   if path.is_file():
-    before = json.loads(path.read_text())
+    before = read_record(path)
     for field, value in now.items():
-      if before[field] != value:
+      if before.get(field) != value:
         raise UserError(
-          f'{path}, field {field}: this run was begun on {before[field]}, found '
+          f'{path}, field {field}: this run was begun on {before.get(field)}, found '
           f'{value}: a dataset was recorded anew since. Choose another --workdir.'
         )
     return
@@ -47,7 +47,7 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
     'started': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
   }
-  path.write_text(json.dumps(identity, indent=2) + '\n')
+  write_record(path, identity)
 
 
 def _version(name: str) -> str:

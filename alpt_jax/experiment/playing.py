@@ -19,6 +19,11 @@ _PAIRS_SEED = 77_001
 REFERENCES = {'random_walk': 1.0, 'behaviour': 0.5, 'optimal': 0.0}
 
 
+def can_play(spec: EnvironmentSpec) -> bool:
+  """Whether policies for an environment can be scored by playing it."""
+  return spec.name.startswith('maze/')
+
+
 def episode_starts(
   spec: EnvironmentSpec, num_episodes: int, seed: int
 ) -> Sequence[StartFn]:
@@ -57,7 +62,7 @@ def reference_scores(
 
 
 def _environment(spec: EnvironmentSpec) -> maze.Maze:
-  if not spec.name.startswith('maze/'):
+  if not can_play(spec):
     raise UserError(f"no environment here can play '{spec.name}'. Known: maze/...")
   return maze.from_spec(spec)
 

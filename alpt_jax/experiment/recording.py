@@ -51,6 +51,8 @@ def record(recording: Recording, folder: pathlib.Path, *, rlds: bool = True) -> 
     raise UserError(f'{folder}: exists. Remove it or record into another folder.')
   if recording.episodes < 1:
     raise UserError(f'episodes: expected at least 1, found {recording.episodes}.')
+  if recording.seed < 0:
+    raise UserError(f'seed: expected 0 or more, found {recording.seed}.')
   environment = maze.Maze(
     recording.environment,
     recording.observation,

@@ -1,7 +1,7 @@
 """One training run, from its config to its last checkpoint."""
 
+import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from alpt_jax import specs
-from alpt_jax.data.labels import save_labels
+from alpt_jax.data.labels import load_labels, save_labels
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import Preempted, UserError
 from alpt_jax.experiment import datasets, models
@@ -17,6 +17,7 @@ from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
 from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
 from alpt_jax.experiment.models import Origin, checkpoint_folder
+from alpt_jax.experiment.records import read_record, write_record
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
@@ -117,7 +118,7 @@ class Run:
     workdir = pathlib.Path(workdir).absolute()
     claim_workdir(workdir, self.config)
     write_identity(workdir, self.config, self.data)
-    save_labels(workdir / 'labels.json', self.data.labels)
+    self._keep_labels(workdir / 'labels.json')
     training = self.config.training
     checkpoints = Checkpoints(
       checkpoint_folder(workdir), keep=training.keep_checkpoints
@@ -152,14 +153,24 @@ class Run:
         shown=_SHOWN,
       )
     except BaseException as error:
-      state_name = 'stopped' if isinstance(error, Preempted) else 'failed'
-      write_status(workdir, state_name, str(error) or type(error).__name__)
+      ended = 'stopped' if isinstance(error, Preempted) else 'failed'
+      with contextlib.suppress(OSError):  # a full disk must not hide the error
+        write_status(workdir, ended, str(error) or type(error).__name__)
+        writer.close()
       raise
-    finally:
-      writer.close()
+    writer.close()
     checkpoints.close()
     write_status(workdir, 'done')
     return state
+
+  def _keep_labels(self, path: pathlib.Path) -> None:
+    """Writes the label file, or finds the one that the run was begun with."""
+    if not path.is_file():
+      save_labels(path, self.data.labels)
+    elif load_labels(path) != self.data.labels:
+      raise UserError(
+        f'{path}: other labels than this config draws. Choose another --workdir.'
+      )
 
   def _batch_fn(self):
     mixture = datasets.make_mixture(self.config, self.data)
@@ -194,12 +205,10 @@ def open_trained(
 
 def write_status(workdir: pathlib.Path, state: str, message: str = '') -> None:
   """Says in `status.json` whether a run is running, done, stopped or failed."""
-  partial = workdir / 'status.json.partial'
-  partial.write_text(json.dumps({'state': state, 'message': message}) + '\n')
-  os.replace(partial, workdir / 'status.json')
+  write_record(workdir / 'status.json', {'state': state, 'message': message})
 
 
 def is_done(workdir: pathlib.Path) -> bool:
   """Whether a run folder says that its run is complete."""
   path = workdir / 'status.json'
-  return path.is_file() and json.loads(path.read_text())['state'] == 'done'
+  return path.is_file() and read_record(path).get('state') == 'done'

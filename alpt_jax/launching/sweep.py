@@ -42,6 +42,8 @@ class Sweep:
 
 def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
   """Expands an experiment's config; checks every run's before any is started."""
+  if ',' in str(folder):
+    raise UserError(f'--out: {folder}: expected a path without commas.')
   get_config = _load_get_config(pathlib.Path(config.run_config))
   runs: dict[pathlib.Path, RunConfig] = {}
   recordings: dict[pathlib.Path, Recording] = {}
@@ -106,7 +108,8 @@ def run_shard(sweep: Sweep, index: int, count: int) -> int:
     try:
       run = Run(config)
       state = run.train(folder)
-      run.evaluator.save_animation(folder / 'episode.gif', state)
+      if run.evaluator.can_play:
+        run.evaluator.save_animation(folder / 'episode.gif', state)
     except (UserError, RunFailed) as error:
       num_failed += 1
       print(f'{folder.name}: failed: {error}', file=sys.stderr, flush=True)

@@ -48,8 +48,9 @@ class Checkpoints:
         f'{self.folder}: no checkpoints there. Give the run folder that '
         'bin/pretrain or bin/finetune wrote.'
       )
-    # 135 INFO lines for 3 saves, and warnings about options that a reader lacks.
-    logging.getLogger('absl').setLevel(logging.ERROR)
+    # 135 INFO lines for 3 saves, warnings about options that a reader lacks, and
+    # pages of traceback for a full disk, which `_failed` puts into one line.
+    logging.getLogger('absl').setLevel(logging.CRITICAL)
     self._manager = ocp.CheckpointManager(
       self.folder,
       options=ocp.CheckpointManagerOptions(

@@ -117,13 +117,12 @@ def fit(
         metrics = _checked(jax.device_get(metrics), step, checkpoints)
       if schedule.is_due(step, schedule.log_every):
         metrics['steps_per_second'] = progress.rate(step)
-        writer.write('train', step, metrics)
+        _write(writer, 'train', step, metrics, checkpoints)
         progress.show(step, _chosen(metrics, shown))
       if schedule.is_due(step, schedule.evaluate_every):
         scores = dict(evaluate_fn(step, state))
-        writer.write(
-          'evaluation', step, {**scores, 'elapsed_seconds': progress.elapsed}
-        )
+        row = {**scores, 'elapsed_seconds': progress.elapsed}
+        _write(writer, 'evaluation', step, row, checkpoints)
         progress.show(step, _chosen(scores, shown), always=True)
       if must_save:
         checkpoints.save(step, state, description)
@@ -132,6 +131,17 @@ def fit(
         raise Preempted(f'{stop.name} at step {step}: saved. Run the same again.')
   checkpoints.wait()
   return state
+
+
+def _write(writer: MetricWriter, kind: str, step: int, row, checkpoints) -> None:
+  """Writes a row, or says that the disk did not take it."""
+  try:
+    writer.write(kind, step, row)
+  except OSError as error:
+    raise RunFailed(
+      f'step {step}: the metrics could not be written ({error}). Last good step: '
+      f'{checkpoints.last_good}. Free some disk space and run the same command again.'
+    ) from error
 
 
 def _chosen(metrics: Mapping[str, float], names: Collection[str]):

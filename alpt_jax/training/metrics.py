@@ -7,7 +7,8 @@ import pathlib
 import time
 from collections.abc import Mapping
 
-import tensorboardX
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2
 
 
 class MetricWriter:
@@ -26,9 +27,13 @@ class MetricWriter:
     partial.write_text(''.join(kept))
     os.replace(partial, self._path)
     self._file = open(self._path, 'a', buffering=1)  # noqa: SIM115 (see close)
-    self._board = tensorboardX.SummaryWriter(
-      str(workdir / 'tensorboard'), purge_step=resumed_step + 1
-    )
+    # Written by this thread: tensorboardX's own writer has another one, and whoever
+    # feeds it waits for ever once a full disk has ended that.
+    (workdir / 'tensorboard').mkdir(exist_ok=True)
+    prefix = workdir / 'tensorboard' / 'events'
+    self._board = event_file_writer.EventsWriter(str(prefix))
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._add(resumed_step + 1, session_log=start)  # later rows are void
 
   def _lines(self) -> list[str]:
     """The complete lines that are there; a crash may have cut the last one."""
@@ -43,7 +48,12 @@ class MetricWriter:
     row = {name: v if math.isfinite(v) else None for name, v in values.items()}
     self._file.write(json.dumps({'kind': kind, 'step': step, **row}) + '\n')
     for name, value in values.items():
-      self._board.add_scalar(f'{kind}/{name}', value, step)
+      self._add(step, summary=summary.scalar(f'{kind}/{name}', value))
+    self._board.flush()
+
+  def _add(self, step: int, **what) -> None:
+    event = event_pb2.Event(wall_time=time.time(), step=step, **what)
+    self._board.write_event(event)
 
   def close(self) -> None:
     """Flushes everything to disk."""
