@@ -122,7 +122,7 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
     ({'training__num_steps': 0}, 'training.num_steps: expected at least 1, found 0'),
     ({'model__num_heads': 5}, 'model.num_heads: expected a divisor'),
     ({'model__context': 5}, 'model.context: expected 1 to'),
-    ({'data__labelled_share': 1.0}, 'data.labelled_share: expected 0 <='),
+    ({'data__labelled_share': 1.0}, 'data.labelled_share: expected between 0 and 1'),
     ({'data__sources': ()}, 'data.sources: method alpt in phase joint takes'),
     ({'optimizer__name': 'adam'}, "did you mean 'adamw'"),
     ({'model': {}}, 'model.width: missing'),

@@ -65,17 +65,24 @@ def test_alpt_shares_its_rows_as_the_design_says(root):
 
 
 def test_labelled_rows_do_not_count_twice_for_a_policy_that_relabels(root):
-  """The target stream holds D+ and D- alike; a setting makes the pool count too."""
-  rows = _rows(_config(root, 'method=dt1-idm'))
-  labelled = rows['idm_weight'] == 1
-  assert (rows['policy_weight'] == ~labelled).all()
-  rows = _rows(_config(root, 'method=dt1-idm', pool_policy_weight=0.5))
-  assert (rows['policy_weight'][rows['idm_weight'] == 1] == 0.5).all()
+  """The target stream holds D+ and D- alike; a setting makes the pool count too.
+
+  A quarter of the rows is the pool's: for a mean weight of 1 the others weigh
+  1 / .75 = 4/3, or (1 - .25 * .5) / .75 = 7/6 when the pool's weigh a half.
+  """
+  for pool_weight, target_weight in ((0.0, 4 / 3), (0.5, 7 / 6)):
+    config = _config(root, 'method=dt1-idm', pool_policy_weight=pool_weight)
+    rows = _rows(config)
+    labelled = rows['idm_weight'] == 1
+    assert (rows['policy_weight'][labelled] == pool_weight).all()
+    np.testing.assert_allclose(rows['policy_weight'][~labelled], target_weight)
+    assert rows['policy_weight'].mean() == pytest.approx(1)
 
 
-def test_dt1_sees_only_windows_that_end_in_a_labelled_transition(root):
+def test_dt1_sees_only_windows_whose_context_holds_a_labelled_transition(root):
   rows = _rows(_config(root, 'method=dt1'))
-  assert rows['is_labelled'][:, -1].all()
+  assert rows['is_labelled'][:, -4:].any(1).all()
+  assert not rows['is_labelled'][:, -1].all()
   assert not rows['relabel'].any()
   assert (rows['policy_weight'] == 1).all()
   assert (rows['idm_weight'] == 0).all()
@@ -122,6 +129,19 @@ def test_held_out_episodes_are_in_no_batch(root):
   }
   target = rows['observations'][rows['environment'] == 0]
   assert not held & {row[-1].tobytes() for row in target}
+
+
+def test_every_slot_of_the_idm_gets_as_many_labels(root):
+  """But for the ends of episodes, a label is shown at each place of a window."""
+  rows = _rows(_config(root, 'method=dt1-idm'), num_steps=200)
+  per_slot = rows['is_labelled'][rows['idm_weight'] == 1].sum(0)
+  assert per_slot.min() > 0.6 * per_slot.max()
+
+
+def test_a_target_that_is_also_a_source_is_refused(root):
+  target = str(root / 'maze-blocked-20-1000-position')
+  with pytest.raises(UserError, match='the same dataset is named twice'):
+    datasets.load(_config(root, sources=(target,), environments=()))
 
 
 def test_a_missing_dataset_is_named(root):

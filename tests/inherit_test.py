@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
   return root
 
 
-def _inherit(run, workdir, vocabulary=None, observation=None, steps=None):
+def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_heads=2):
   """The state of a run that starts from `workdir`, and its fresh parameters."""
   vocabulary = vocabulary or run.data.vocabulary
   steps = steps or run.step_config
@@ -55,7 +55,7 @@ def _inherit(run, workdir, vocabulary=None, observation=None, steps=None):
   kept = jax.device_get(fresh.params)
   observation = observation or run.data.target.spec.observation
   state = models.inherit(
-    fresh, str(workdir), vocabulary, observation, example, run.mesh
+    fresh, str(workdir), vocabulary, observation, num_heads, example, run.mesh
   )
   return jax.device_get(state.params), kept
 
@@ -96,6 +96,27 @@ def test_a_pretraining_on_other_observations_is_refused(trained):
   other = ObservationSpec('integers', (4,), 'uint8', (30,) * 4)
   with pytest.raises(UserError, match='was trained on observations .*Record'):
     _inherit(Run(_config(trained)), trained / 'run', observation=other)
+
+
+def test_another_number_of_heads_is_refused_though_every_shape_fits(trained):
+  with pytest.raises(UserError, match='model.num_heads 2, found 4'):
+    _inherit(Run(_config(trained)), trained / 'run', num_heads=4)
+
+
+def test_a_start_that_knew_other_labels_of_the_target_is_refused(trained):
+  config = _config(trained, 'phase=finetune')
+  initial = str(trained / 'run')
+  data = dataclasses.replace(config.data, labels=10)
+  with pytest.raises(UserError, match='was trained with other labels of maze/'):
+    Run(dataclasses.replace(config, initial=initial, data=data))
+
+
+def test_a_start_that_had_the_target_as_a_source_is_refused(trained):
+  config = _config(trained, 'phase=finetune')
+  folder, name = str(trained / 'maze-blocked-20-2000-position'), 'maze/blocked:20/2000'
+  data = dataclasses.replace(config.data, target=folder, environments=(name,))
+  with pytest.raises(UserError, match='as a fully labelled source'):
+    Run(dataclasses.replace(config, initial=str(trained / 'run'), data=data))
 
 
 def test_a_pretraining_that_lacks_a_model_is_refused(trained):

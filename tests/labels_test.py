@@ -276,3 +276,12 @@ def test_nothing_hidden_leaves_nothing_to_evaluate_on():
   for heldout in (False, True):
     with pytest.raises(UserError, match='no transition is left'):
       evaluate(labels, 5, heldout=heldout)
+
+
+def test_labelled_windows_show_a_label_at_every_place_that_its_episode_has():
+  # Episodes of 5 and 3 transitions: 0 to 4, and 5 to 7. Labelled are 1 and 2, whose
+  # windows of 3 end at 1, 2, 3 and 2, 3, 4; and 6 and 7, whose end at 6, 7 (8 is not).
+  pool = tiny.tiny_pool((5, 3))
+  known = labelling.Labels(pool.manifest_hash, 0, ((0, 1, 2), (1, 1, 2)), ())
+  assert labelling.labelled_windows(pool, known, 3).tolist() == [1, 2, 3, 4, 6, 7]
+  assert labelling.labelled_windows(pool, known, 1).tolist() == [1, 2, 6, 7]

@@ -108,8 +108,8 @@ def decide(model, config: ActingConfig, params, history: History, keys, greedy):
 def optimistic_return(logits, keys, config: ActingConfig):
   """`[B, R]` return logits -> `[B]` return tokens: the largest of many samples."""
   num_returns = logits.shape[-1]
-  bonus = config.kappa * jnp.arange(num_returns) / num_returns
-  tilted = config.inverse_temperature * logits + bonus
+  optimism = jnp.arange(num_returns) / max(num_returns - 1, 1)
+  tilted = config.inverse_temperature * (logits + config.kappa * optimism)
 
   def sample(key, row):
     return jax.random.categorical(key, row, shape=(config.num_return_samples,)).max()

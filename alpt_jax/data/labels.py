@@ -153,6 +153,20 @@ def labelled_transitions(pool: Pool, labels: Labels) -> np.ndarray:
   return np.sort(np.concatenate(ranges))
 
 
+def labelled_windows(pool: Pool, labels: Labels, length: int) -> np.ndarray:
+  """Sorted last transitions of all windows that hold a labelled transition.
+
+  A labelled transition is shown at every place of a window that its episode has
+  room for, so each of the IDM's slots learns from it. (Windows that END on one only:
+  the last slot gets five times the labels of the first, and an IDM trained alone on
+  250 of them stood at .60 instead of .93 on two maze seeds.)
+  """
+  known = labelled_transitions(pool, labels)
+  ends = known[:, None] + np.arange(length)
+  inside = ends < (pool.starts + pool.lengths)[pool.episode_of[known]][:, None]
+  return np.unique(ends[inside])
+
+
 def trained_transitions(pool: Pool, labels: Labels) -> np.ndarray:
   """Sorted indices of all transitions outside the held-out episodes."""
   trained = np.setdiff1d(np.arange(pool.num_episodes), labels.heldout_episodes)

@@ -248,9 +248,13 @@ def _impossible(config: RunConfig) -> list[str]:
     'acting.action_percentile',
     f'expected 0 to below 100, found {percentile}',
   )
-  for name in ('heldout_share', 'labelled_share'):
-    value = getattr(config.data, name)
-    need(0 <= value < 1, f'data.{name}', f'expected 0 <= {name} < 1, found {value}')
+  held, labelled = config.data.heldout_share, config.data.labelled_share
+  need(0 <= held < 1, 'data.heldout_share', f'expected 0 to below 1, found {held}')
+  need(
+    0 < labelled < 1,
+    'data.labelled_share',
+    f'expected between 0 and 1, without either, found {labelled}',
+  )
   need(
     bool(config.initial) <= (config.phase == 'finetune'),
     'initial',

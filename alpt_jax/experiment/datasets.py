@@ -90,6 +90,13 @@ def load(
         'with the same --observation.'
       )
   _check_environments(config, (target, *sources))
+  hashes = [pool.manifest_hash for pool in (target, *sources)]
+  for folder, digest in zip((config.data.target, *folders), hashes, strict=True):
+    if hashes.count(digest) > 1:
+      raise UserError(
+        f'{folder}: the same dataset is named twice among data.target and '
+        'data.sources; a source shows all its actions. Name each once.'
+      )
   labels = labelling.draw_labels(
     target,
     config.data.labels,
@@ -127,7 +134,8 @@ def make_mixture(config: RunConfig, data: RunData) -> Mixture:
   labelled segments have a share of their own, as a random window almost never
   meets one. Unless `data.pool_policy_weight` says otherwise they do not count
   again for the DT where it is relabelled: the target stream already runs over
-  D+ and D- uniformly, recorded actions included.
+  D+ and D- uniformly, recorded actions included, and weighs as much more as makes
+  the target's share of the DT's loss equal to a source's.
   """
   uses = methods.parts(config.method, config.phase)
   streams = []
@@ -143,16 +151,24 @@ def make_mixture(config: RunConfig, data: RunData) -> Mixture:
   share = {'labelled': share, 'target': 1 - share}
   if len(uses.keys() & share.keys()) == 1:
     share = dict.fromkeys(share, Fraction(1))
+  pool_weight = target_weight = 1.0
+  if 'labelled' in uses and 'target' in uses and uses['target'].relabel:
+    pool_weight = config.data.pool_policy_weight
+    target_weight = (1 - float(share['labelled']) * pool_weight) / float(
+      share['target']
+    )
   if 'labelled' in uses:
-    ends = labelling.labelled_transitions(data.target, data.labels)
+    # The DT has no place for the first transitions of a window: a method that trains
+    # nothing else draws windows whose context holds a label.
+    only_policy = not uses['labelled'].idm
+    length = config.model.context if only_policy else config.model.num_transitions
+    ends = labelling.labelled_windows(data.target, data.labels, length)
     stream = _stream('labelled', reader, ends, share['labelled'], uses['labelled'])
-    if 'target' in uses and uses['target'].relabel:
-      weight = config.data.pool_policy_weight
-      stream = dataclasses.replace(stream, policy_weight=weight)
-    streams.append(stream)
+    streams.append(dataclasses.replace(stream, policy_weight=pool_weight))
   if 'target' in uses:
     ends = labelling.trained_transitions(data.target, data.labels)
-    streams.append(_stream('target', reader, ends, share['target'], uses['target']))
+    stream = _stream('target', reader, ends, share['target'], uses['target'])
+    streams.append(dataclasses.replace(stream, policy_weight=target_weight))
   return Mixture(streams, config.training.batch_size, config.seed)
 
 

@@ -112,6 +112,7 @@ def inherit(
   workdir: str,
   vocabulary: tuple[str, ...],
   observation: ObservationSpec,
+  num_heads: int,
   example: Window,
   mesh,
 ) -> TrainState:
@@ -125,6 +126,7 @@ def inherit(
     workdir: the other run's folder.
     vocabulary: this run's, which starts with the other's.
     observation: of this run's target.
+    num_heads: of this run's models; the one setting that no shape shows.
     example: one window of this run.
     mesh: where the parameters go.
 
@@ -137,6 +139,11 @@ def inherit(
     raise UserError(
       f'{workdir}: was trained on observations {origin.environment.observation}, the '
       f'target has {observation}. Record the target in that form.'
+    )
+  if origin.config.model.num_heads != num_heads:
+    raise UserError(
+      f'{workdir}: was trained with model.num_heads {origin.config.model.num_heads}, '
+      f'found {num_heads}. Use the same.'
     )
   steps = build(origin.config, observation, len(origin.vocabulary), origin.return_range)
   allowed = example.allowed[:, : len(origin.vocabulary)]

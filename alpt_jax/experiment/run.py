@@ -64,6 +64,13 @@ class Run:
       self.origin.return_range,
     )
     self.mesh = sharding.make_mesh()
+    if config.training.batch_size % self.mesh.size:
+      raise UserError(
+        f'training.batch_size: expected a multiple of the {self.mesh.size} devices, '
+        f'found {config.training.batch_size}.'
+      )
+    if config.initial:
+      _check_lineage(config.initial, self.data)
     self.evaluator = Evaluator(config, self.data, self.step_config)
 
   def _return_range(self, origin: Origin | None) -> tuple[int, int]:
@@ -98,6 +105,7 @@ class Run:
         self.config.initial,
         self.data.vocabulary,
         self._observation,
+        self.config.model.num_heads,
         self.example,
         self.mesh,
       )
@@ -182,6 +190,27 @@ class Run:
     return batch
 
 
+def _check_lineage(initial: str, data: datasets.RunData) -> None:
+  """Refuses a start from a run that knew more of the target's actions than this one.
+
+  Raises:
+    UserError: it drew other labels of this target, or had it as a labelled source.
+  """
+  before = read_record(pathlib.Path(initial) / 'identity.json')
+  target, *sources = before['data_hash'].split('+')
+  if data.target.manifest_hash in sources:
+    raise UserError(
+      f'{initial}: was trained on {data.target.spec.name} as a fully labelled source, '
+      'so no action of it is hidden. Choose another target.'
+    )
+  if target == data.target.manifest_hash and before['label_hash'] != data.labels.hash:
+    raise UserError(
+      f'{initial}: was trained with other labels of {data.target.spec.name} '
+      f'({before["label_hash"]}, here {data.labels.hash}), so the budgets would add '
+      'up. Use the same data.labels, data.segment_length, data.heldout_share and seed.'
+    )
+
+
 def open_trained(
   workdir: str | os.PathLike, step: int | None = None, **evaluation
 ) -> tuple[Run, TrainState]:
@@ -199,6 +228,12 @@ def open_trained(
   scoring = dataclasses.replace(config.evaluation, **evaluation)
   config = dataclasses.replace(config, evaluation=scoring)
   run = Run(config, models.read_origin(workdir, step))
+  labels = load_labels(pathlib.Path(workdir) / 'labels.json')
+  if labels != run.data.labels:
+    raise UserError(
+      f'{workdir}: was trained with label file {labels.hash}, its target gives '
+      f'{run.data.labels.hash} now: the dataset was recorded anew since. Restore it.'
+    )
   checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
   return run, run.restore(checkpoints, step)
 

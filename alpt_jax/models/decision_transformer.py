@@ -126,7 +126,7 @@ class DecisionTransformer(nn.Module):
     frames = self.observation(observations)
     extra = jnp.stack(
       [
-        self.return_emb(return_tokens) * first[..., None],
+        self.return_emb(return_tokens),
         self.action_emb(actions, is_known),
         self.reward_emb(reward_tokens),
       ],
@@ -135,6 +135,8 @@ class DecisionTransformer(nn.Module):
     tokens = jnp.concatenate([frames, extra], axis=2)
     tokens = tokens.reshape(batch, context * self._stride, self.width)
     tokens += self.positions
+    # Emptied with their place: the notebook masks after it has added positions.
+    tokens *= self._is_filled(first)[..., None]
     tokens = self.sequence(tokens, self._mask(first, valid), deterministic)
     tokens = tokens.reshape(batch, context, self._stride, self.width)
     last_patch = self._patches - 1
@@ -163,6 +165,12 @@ class DecisionTransformer(nn.Module):
     mask = jnp.ones((1, self._patches, self._patches), bool)
     return self.ret_linear(self.sequence(tokens, mask, True)[:, -1])
 
+  def _is_filled(self, first):
+    """`[B, N]` bool: False for every return but the first."""
+    place = jnp.arange(self.context * self._stride)
+    is_return = place % self._stride == self._patches + _RETURN
+    return ~is_return | first[:, place // self._stride]
+
   def _mask(self, first, valid):
     """`[B, N, N]` bool: who sees whom."""
     place = jnp.arange(self.context * self._stride)
@@ -172,6 +180,5 @@ class DecisionTransformer(nn.Module):
     same_frame = (
       (step[:, None] == step[None, :]) & is_patch[:, None] & is_patch[None, :]
     )
-    is_return = kind == self._patches + _RETURN
-    shown = valid[:, step] & (~is_return | first[:, step])
+    shown = valid[:, step] & self._is_filled(first)
     return (causal | same_frame)[None] & shown[:, None, :]
