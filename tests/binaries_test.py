@@ -297,8 +297,7 @@ def test_a_disk_that_checkpoints_fill_is_one_line_with_the_last_good_step(
     expect=1,
     env=compiled,
   )
-  last = stderr.strip().splitlines()[-1]
-  assert last.startswith('failed: ')
+  (last,) = (line for line in stderr.splitlines() if line.startswith('failed: '))
   assert 'Last good step: ' in last
   assert 'Free some disk space' in last
 
@@ -339,8 +338,7 @@ def test_a_disk_that_others_fill_ends_the_run_at_its_next_metrics(
       pass
   _, stderr = process.communicate(timeout=120)
   assert process.returncode == 1, stderr
-  last = stderr.strip().splitlines()[-1]
-  assert last.startswith('failed: ')
+  (last,) = (line for line in stderr.splitlines() if line.startswith('failed: '))
   assert 'Last good step: ' in last
 
 
