@@ -47,6 +47,11 @@ class Method:
   all_labelled: bool
   phases: Mapping[str, Mapping[str, Use]]
 
+  @property
+  def is_pretrained(self) -> bool:
+    """Whether its finetuning starts from a pretraining run."""
+    return 'pretrain' in self.phases
+
 
 # The recorded actions train both models; everything recorded trains the policy.
 _RECORDED = Use(idm=True, policy=True)

@@ -103,6 +103,12 @@ def test_every_run_of_the_quickstart_is_a_valid_config(text, tmp_path, monkeypat
   assert len(targets) == len({run.seed for run in planned.runs.values()})
 
 
+@pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'oracle'])
+def test_a_method_without_pretraining_is_finetuned_from_nothing(method):
+  fields = _get_config('maze', f'method={method},phase=finetune').to_dict()
+  assert config_lib.from_mapping(fields).initial == ''
+
+
 def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
   fields = _fields(model__width='wide', training__num_steps=0)
   fields['optimiser'] = fields.pop('optimizer')
@@ -128,6 +134,10 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
     ({'model': {}}, 'model.width: missing'),
     ({'model': 3}, "model: expected a section, found '3'"),
     ({'initial': 'runs/a'}, 'initial: only phase finetune'),
+    (
+      {'phase': 'finetune', 'data__sources': (), 'data__environments': ()},
+      'initial: method alpt is finetuned from a pretraining run',
+    ),
     ({'seed': True}, 'seed: expected int, found True'),
     ({'training__log_every': -5}, 'training.log_every: expected 0 or more, found -5'),
     ({'data__segment_length': -2}, 'data.segment_length: expected 0 or more'),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import pathlib
 import shutil
 
@@ -12,7 +13,7 @@ import tiny_models
 
 from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import models
+from alpt_jax.experiment import identity, models
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, open_trained
@@ -30,6 +31,7 @@ def _config(root, text=''):
   fields.model.update({'width': 8, 'num_heads': 2, 'num_layers': 1})
   fields.training.update({'num_steps': 2, 'batch_size': 8})
   fields.evaluation.update({'num_transitions': 8, 'num_episodes': 2, 'max_steps': 5})
+  fields.initial = str(root / 'run') if fields.phase == 'finetune' else ''
   return from_mapping(fields)
 
 
@@ -61,10 +63,7 @@ def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_he
 
 
 def test_finetuning_starts_with_the_bits_that_pretraining_ended_with(trained):
-  config = dataclasses.replace(
-    _config(trained, 'phase=finetune'), initial=str(trained / 'run')
-  )
-  run = Run(config)
+  run = Run(_config(trained, 'phase=finetune'))
   state = run.fresh_state()
   assert int(state.step) == 0
   _, expected = open_trained(trained / 'run')
@@ -105,10 +104,9 @@ def test_another_number_of_heads_is_refused_though_every_shape_fits(trained):
 
 def test_a_start_that_knew_other_labels_of_the_target_is_refused(trained):
   config = _config(trained, 'phase=finetune')
-  initial = str(trained / 'run')
   data = dataclasses.replace(config.data, labels=10)
   with pytest.raises(UserError, match='was trained with other labels of maze/'):
-    Run(dataclasses.replace(config, initial=initial, data=data))
+    Run(dataclasses.replace(config, data=data))
 
 
 def test_a_start_that_had_the_target_as_a_source_is_refused(trained):
@@ -116,7 +114,7 @@ def test_a_start_that_had_the_target_as_a_source_is_refused(trained):
   folder, name = str(trained / 'maze-blocked-20-2000-position'), 'maze/blocked:20/2000'
   data = dataclasses.replace(config.data, target=folder, environments=(name,))
   with pytest.raises(UserError, match='as a fully labelled source'):
-    Run(dataclasses.replace(config, initial=str(trained / 'run'), data=data))
+    Run(dataclasses.replace(config, data=data))
 
 
 def test_a_pretraining_that_lacks_a_model_is_refused(trained):
@@ -159,6 +157,23 @@ def test_a_run_does_not_go_on_with_a_dataset_that_was_recorded_anew(trained, tmp
   record(Recording('maze/blocked:20/1000', episodes=7, seed=9), target, rlds=False)
   with pytest.raises(UserError, match='identity.json, field data_hash: this run was'):
     Run(config).train(tmp_path / 'run')
+
+
+def test_a_run_that_goes_on_under_other_code_says_so(trained, tmp_path, monkeypatch):
+  config = _config(trained)
+  Run(config).train(tmp_path / 'run')
+  path = tmp_path / 'run' / 'identity.json'
+  first = json.loads(path.read_text())
+  Run(config).train(tmp_path / 'run')
+  assert json.loads(path.read_text()) == first  # nothing changed, nothing is noted
+  for commit in ('abc', 'abc', first['git_commit']):
+    monkeypatch.setattr(identity, '_git_commit', lambda commit=commit: commit)
+    Run(config).train(tmp_path / 'run')
+  *_, there, back = (resumed := json.loads(path.read_text())['resumed'])
+  assert len(resumed) == 2
+  assert there['git_commit'] == 'abc'
+  assert back['git_commit'] == first['git_commit']
+  assert 'versions' not in there  # those are as they were
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

@@ -4,11 +4,11 @@
       --config=configs/maze.py:method=alpt,phase=finetune
 
 Section 4.2: the IDM learns from D+, the DT from D+ and D-, relabelled. The target
-may have action names that the pretraining never saw: fresh rows are added. The
-same command goes on where a stopped run left off; exit codes as in bin/pretrain.
+may have action names that the pretraining never saw: fresh rows are added. A method
+without pretraining (dt1, dt1-idm, oracle) needs no --from and starts afresh. The same
+command goes on where a stopped run left off; exit codes as in bin/pretrain.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
@@ -21,23 +21,24 @@ from alpt_jax.experiment.run import Run
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run.')
-_FROM = flags.DEFINE_string('from', None, 'Run folder of the pretraining.')
+_FROM = flags.DEFINE_string('from', '', 'Run folder of the pretraining.')
 
 
 def main(argv):
   del argv
-  config = from_mapping(_CONFIG.value)
+  fields = _CONFIG.value
+  fields.initial = _FROM.value
+  config = from_mapping(fields)
   if config.phase != 'finetune':
     raise UserError(
       f"phase: bin/finetune runs finetune, found '{config.phase}'. Put "
       'phase=finetune behind the config, or use bin/pretrain.'
     )
-  config = dataclasses.replace(config, initial=_FROM.value)
   workdir = pathlib.Path(_WORKDIR.value)
   Run(config).train(workdir)
   print(f'done: {workdir}')
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'workdir', 'from'])
+  flags.mark_flags_as_required(['config', 'workdir'])
   cli.run(main)

@@ -7,6 +7,7 @@ is where their fields are checked, all of them, before anything is started.
 import dataclasses
 import hashlib
 import json
+import operator
 import pathlib
 import typing
 from collections.abc import Mapping
@@ -169,99 +170,124 @@ def _cast(value, hint, place, problems):
   return value
 
 
+class _Findings(list):
+  """What is wrong with a config, field by field."""
+
+  def need(self, condition: bool, place: str, text: str) -> None:
+    """Notes `text` unless the condition holds."""
+    if not condition:
+      self.append(f'{place}: {text}')
+
+  def one_of(self, value: str, known, place: str) -> None:
+    """Notes a name that is not among the known ones."""
+    self.need(
+      value in known, place, f"'{value}' is not known{did_you_mean(value, known)}"
+    )
+
+
 def _impossible(config: RunConfig) -> list[str]:
   """What is well-typed and still cannot be."""
-  problems = []
+  found = _Findings()
+  _check_names(config, found)
+  _check_bounds(config, found)
+  _check_combinations(config, found)
+  return found
 
-  def need(condition, place, text):
-    if not condition:
-      problems.append(f'{place}: {text}')
 
-  def one_of(value, known, place):
-    need(value in known, place, f"'{value}' is not known{did_you_mean(value, known)}")
-
-  one_of(config.method, methods.METHODS, 'method')
+def _check_names(config: RunConfig, found: _Findings) -> None:
+  """Settings that are one of a few words."""
+  found.one_of(config.method, methods.METHODS, 'method')
   if config.method in methods.METHODS:
     phases = methods.METHODS[config.method].phases
-    one_of(config.phase, phases, f'phase (of method {config.method})')
-    wants = methods.METHODS[config.method].uses_sources and config.phase != 'finetune'
-    need(
-      bool(config.data.sources) == wants,
+    found.one_of(config.phase, phases, f'phase (of method {config.method})')
+  for value, known, place in (
+    (config.training.relabelling, relabel.MODES, 'training.relabelling'),
+    (
+      config.training.loss_normalisation,
+      ('token', 'notebook'),
+      'training.loss_normalisation',
+    ),
+    (config.optimizer.name, optimizer.NAMES, 'optimizer.name'),
+    (config.optimizer.schedule, optimizer.SCHEDULES, 'optimizer.schedule'),
+    (config.model.dtype, ('float32', 'bfloat16'), 'model.dtype'),
+  ):
+    found.one_of(value, known, place)
+
+
+# Fields that only make sense from a bound on, by what they are told.
+_BOUNDS = {
+  'at least 1': (
+    lambda value: value > 0,
+    'training.num_steps training.batch_size training.keep_checkpoints model.width '
+    'model.num_layers model.patch_size evaluation.num_transitions '
+    'evaluation.num_episodes evaluation.max_steps data.labels '
+    'acting.num_return_samples',
+  ),
+  '0 or more': (
+    lambda value: value >= 0,
+    'seed training.log_every training.evaluate_every training.checkpoint_every '
+    'data.segment_length data.pool_policy_weight optimizer.warmup_steps '
+    'optimizer.weight_decay',
+  ),
+  'more than 0': (
+    lambda value: value > 0,
+    'optimizer.learning_rate optimizer.clip acting.inverse_temperature '
+    'acting.action_temperature',
+  ),
+  '0 to below 1': (lambda value: 0 <= value < 1, 'model.dropout data.heldout_share'),
+  'between 0 and 1, without either': (
+    lambda value: 0 < value < 1,
+    'data.labelled_share',
+  ),
+  '0 to below 100': (lambda value: 0 <= value < 100, 'acting.action_percentile'),
+}
+
+
+def _check_bounds(config: RunConfig, found: _Findings) -> None:
+  for expected, (holds_fn, places) in _BOUNDS.items():
+    for place in places.split():
+      value = operator.attrgetter(place)(config)
+      found.need(holds_fn(value), place, f'expected {expected}, found {value}')
+
+
+def _check_combinations(config: RunConfig, found: _Findings) -> None:
+  """Settings that contradict each other."""
+  data, model = config.data, config.model
+  if config.method in methods.METHODS:
+    method = methods.METHODS[config.method]
+    wants = method.uses_sources and config.phase != 'finetune'
+    found.need(
+      bool(data.sources) == wants,
       'data.sources',
       f'method {config.method} in phase {config.phase} takes '
-      f'{"at least one source" if wants else "none"}, found {config.data.sources}',
+      f'{"at least one source" if wants else "none"}, found {data.sources}',
     )
-  need(
-    len(config.data.environments) in (0, 1 + len(config.data.sources)),
+    found.need(
+      bool(config.initial) or config.phase != 'finetune' or not method.is_pretrained,
+      'initial',
+      f'method {config.method} is finetuned from a pretraining run: give bin/finetune '
+      'its folder as --from',
+    )
+  found.need(
+    config.phase == 'finetune' or not config.initial,
+    'initial',
+    f'only phase finetune starts from another run, this is {config.phase}',
+  )
+  found.need(
+    len(data.environments) in (0, 1 + len(data.sources)),
     'data.environments',
-    f'expected none or one for each dataset, found {config.data.environments}',
+    f'expected none or one for each dataset, found {data.environments}',
   )
-  one_of(config.training.relabelling, relabel.MODES, 'training.relabelling')
-  one_of(
-    config.training.loss_normalisation,
-    ('token', 'notebook'),
-    'training.loss_normalisation',
-  )
-  one_of(config.optimizer.name, optimizer.NAMES, 'optimizer.name')
-  one_of(config.optimizer.schedule, optimizer.SCHEDULES, 'optimizer.schedule')
-  one_of(config.model.dtype, ('float32', 'bfloat16'), 'model.dtype')
-  model = config.model
-  need(
+  found.need(
     model.num_heads > 0 and model.width % model.num_heads == 0,
     'model.num_heads',
     f'expected a divisor of model.width {model.width}, found {model.num_heads}',
   )
-  need(
+  found.need(
     0 < model.context < model.num_transitions,
     'model.context',
     f'expected 1 to model.num_transitions - 1, found {model.context}',
   )
-  for section, names in {
-    'training': ('num_steps', 'batch_size', 'keep_checkpoints'),
-    'model': ('width', 'num_layers', 'patch_size'),
-    'evaluation': ('num_transitions', 'num_episodes', 'max_steps'),
-    'data': ('labels',),
-    'acting': ('num_return_samples',),
-  }.items():
-    for name in names:
-      value = getattr(getattr(config, section), name)
-      need(value > 0, f'{section}.{name}', f'expected at least 1, found {value}')
-  for section, names in {
-    'training': ('log_every', 'evaluate_every', 'checkpoint_every'),
-    'data': ('segment_length', 'pool_policy_weight'),
-    'optimizer': ('warmup_steps', 'weight_decay'),
-  }.items():
-    for name in names:
-      value = getattr(getattr(config, section), name)
-      need(value >= 0, f'{section}.{name}', f'expected 0 or more, found {value}')
-  for section, names in {
-    'optimizer': ('learning_rate', 'clip'),
-    'acting': ('inverse_temperature', 'action_temperature'),
-  }.items():
-    for name in names:
-      value = getattr(getattr(config, section), name)
-      need(value > 0, f'{section}.{name}', f'expected more than 0, found {value}')
-  dropout, percentile = config.model.dropout, config.acting.action_percentile
-  need(0 <= dropout < 1, 'model.dropout', f'expected 0 to below 1, found {dropout}')
-  need(
-    0 <= percentile < 100,
-    'acting.action_percentile',
-    f'expected 0 to below 100, found {percentile}',
-  )
-  held, labelled = config.data.heldout_share, config.data.labelled_share
-  need(0 <= held < 1, 'data.heldout_share', f'expected 0 to below 1, found {held}')
-  need(
-    0 < labelled < 1,
-    'data.labelled_share',
-    f'expected between 0 and 1, without either, found {labelled}',
-  )
-  need(
-    bool(config.initial) <= (config.phase == 'finetune'),
-    'initial',
-    f'only phase finetune starts from another run, this is {config.phase}',
-  )
-  need(config.seed >= 0, 'seed', f'expected 0 or more, found {config.seed}')
-  return problems
 
 
 def claim_workdir(workdir: pathlib.Path, config: RunConfig) -> None:

@@ -17,7 +17,7 @@ _PACKAGES = ('alpt-jax', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
 def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> None:
-  """Writes `identity.json`; a resumed run keeps the first one.
+  """Writes `identity.json`; a run resumed by other code or elsewhere adds to it.
 
   Raises:
     UserError: the run was begun on other data or other labels.
@@ -32,6 +32,7 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
           f'{path}, field {field}: this run was begun on {before.get(field)}, found '
           f'{value}: a dataset was recorded anew since. Choose another --workdir.'
         )
+    _note_resumption(path, before)
     return
   all_labelled = methods.get(config.method).all_labelled
   identity = {
@@ -42,12 +43,36 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     'environment': data.target.spec.name,
     'config_hash': config.hash,
     **now,
+    **_circumstances(),
+    'started': _now(),
+  }
+  write_record(path, identity)
+
+
+def _note_resumption(path: pathlib.Path, identity: dict) -> None:
+  """Appends to `resumed` what is not as it was when the run was last begun."""
+  latest = {}
+  for stage in (identity, *identity.get('resumed', ())):
+    latest |= stage
+  changed = {
+    name: value for name, value in _circumstances().items() if latest[name] != value
+  }
+  if changed:
+    resumed = [*identity.get('resumed', ()), {**changed, 'at': _now()}]
+    write_record(path, {**identity, 'resumed': resumed})
+
+
+def _circumstances() -> dict:
+  """What a run's bits may depend on beside its config and data."""
+  return {
     'git_commit': _git_commit(),
     'versions': {name: _version(name) for name in _PACKAGES},
     'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
-    'started': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
   }
-  write_record(path, identity)
+
+
+def _now() -> str:
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
 
 
 def _version(name: str) -> str:
