@@ -20,11 +20,11 @@ from alpt_jax.types import Batch, Window
 _CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 
 
-def _get_config(name: str, text: str = ''):
+def _get_config(name: str, *text: str):
   spec = importlib.util.spec_from_file_location(name, _CONFIGS / f'{name}.py')
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  return module.get_config(text)
+  return module.get_config(*text)
 
 
 def _fields(**changes):
@@ -90,14 +90,29 @@ def test_the_paper_size_models_have_the_papers_size():
   assert layers == 6 * (12 * 512**2 + 13 * 512) + 2 * 512  # and the last norm
 
 
+_EXPERIMENTS = [
+  path.stem for path in _CONFIGS.glob('*.py') if 'config.runs' in path.read_text()
+]
+
+
+@pytest.mark.parametrize('name', _EXPERIMENTS)
+def test_every_run_of_an_experiment_is_a_valid_config(name, tmp_path, monkeypatch):
+  monkeypatch.chdir(_CONFIGS.parent)
+  config = _get_config(name)
+  planned = sweep.plan(config, tmp_path)
+  assert len(planned.runs) == len(config.runs)
+  for run in planned.runs.values():
+    assert {run.data.target, *run.data.sources} <= set(map(str, planned.recordings))
+
+
 @pytest.mark.parametrize('text', ['', 'smoke'])
-def test_every_run_of_the_quickstart_is_a_valid_config(text, tmp_path, monkeypatch):
+def test_the_quickstart_compares_the_methods_on_the_same_mazes(
+  text, tmp_path, monkeypatch
+):
   monkeypatch.chdir(_CONFIGS.parent)
   planned = sweep.plan(_get_config('quickstart', text), tmp_path)
   titles = {run.title for run in planned.runs.values()}
   assert titles == {'DT1', 'DT1-IDM', 'ALPT-Blocked', 'ALPT-Blocked+Tunneled', 'Oracle'}
-  for run in planned.runs.values():
-    assert {run.data.target, *run.data.sources} <= set(map(str, planned.recordings))
   # Methods of a seed share their target; seeds share no maze.
   targets = {(run.seed, run.data.target) for run in planned.runs.values()}
   assert len(targets) == len({run.seed for run in planned.runs.values()})

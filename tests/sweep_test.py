@@ -28,7 +28,12 @@ def _experiment(*runs):
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   config = module.get_config('smoke')
-  config.runs = tuple(f'{run},labels=20,seed=0' for run in runs)
+  config.runs = tuple(
+    f'{run},labels=20,seed=0'
+    if isinstance(run, str)
+    else (f'{run[0]},labels=20,seed=0', run[1])
+    for run in runs
+  )
   config.run_config = str(_CONFIGS / 'maze.py')
   config.record.episodes = 6
   config.overrides.training.num_steps = 2
@@ -167,3 +172,22 @@ def test_every_observation_form_can_be_recorded_with_the_same_ceiling(tmp_path):
     card = json.loads((tmp_path / form / 'card.json').read_text())
     ceilings.add(card['best_possible_idm_accuracy'])
   assert len(ceilings) == 1
+
+
+def test_a_run_may_differ_in_further_fields_under_a_title_of_its_own(tmp_path):
+  changes = {'title': 'DT1, wider!', 'model': {'width': 16}}
+  planned = sweep.plan(_experiment('method=dt1', ('method=dt1', changes)), tmp_path)
+  (first, plain), (second, changed) = planned.runs.items()
+  assert (first.name, second.name) == (
+    'dt1-labels20-seed0',
+    'dt1-wider-labels20-seed0',
+  )
+  assert (plain.model.width, changed.model.width) == (8, 16)
+  assert changed.title == 'DT1, wider!'
+  assert changed.training == plain.training
+
+
+def test_a_field_that_no_run_has_is_named(tmp_path):
+  changes = {'model': {'widht': 16}}
+  with pytest.raises(UserError, match="model.widht: unknown field; did you mean 'wid"):
+    sweep.plan(_experiment(('method=dt1', changes)), tmp_path)

@@ -9,6 +9,7 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -41,16 +42,22 @@ class Sweep:
 
 
 def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
-  """Expands an experiment's config; checks every run's before any is started."""
+  """Expands an experiment's config; checks every run's before any is started.
+
+  Each of `config.runs` is the text that goes behind the colon of `config.run_config`,
+  or a pair of it and the fields in which this run differs further, `title` among them.
+  """
   if ',' in str(folder):
     raise UserError(f'--out: {folder}: expected a path without commas.')
   get_config = _load_get_config(pathlib.Path(config.run_config))
   runs: dict[pathlib.Path, RunConfig] = {}
   recordings: dict[pathlib.Path, Recording] = {}
-  for text in config.runs:
+  for entry in config.runs:
+    text, changes = (entry, {}) if isinstance(entry, str) else entry
     fields = get_config(f'{text},root={folder / "data"}')
     fields.experiment = config.experiment
     fields.update(config.overrides)
+    fields.update(changes)
     run = from_mapping(fields)
     runs[folder / 'runs' / _run_name(run)] = run
     for dataset, recording in _recordings_of(run, config.record.to_dict()).items():
@@ -71,7 +78,7 @@ def _load_get_config(path: pathlib.Path):
 
 
 def _run_name(run: RunConfig) -> str:
-  title = run.title.lower().replace('+', '-')
+  title = re.sub('[^a-z0-9]+', '-', run.title.lower()).strip('-')
   return f'{title}-labels{run.data.labels}-seed{run.seed}'
 
 
