@@ -34,8 +34,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # Fields of every run's config that differ from configs/maze.py.
   config.overrides = overrides = ml_collections.ConfigDict()
   overrides.training = training = ml_collections.ConfigDict()
-  training.num_steps = 8 if is_smoke else 1_000
-  training.evaluate_every = 4 if is_smoke else 125
+  training.num_steps = 8 if is_smoke else 1_500
+  training.evaluate_every = 4 if is_smoke else 250
   overrides.evaluation = evaluation = ml_collections.ConfigDict()
   evaluation.num_transitions = 64 if is_smoke else 4_096
   evaluation.num_episodes = 8 if is_smoke else 256
