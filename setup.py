@@ -22,8 +22,11 @@ setuptools.setup(
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',
+    'ale-py>=0.11',
     'dm-env>=1.6',
     'flax>=0.10',
+    # Without it ale-py has no vector environment, and does not say why.
+    'gymnasium>=1.0',
     # tensorflow-datasets needs it and forgets to say so.
     'importlib_resources>=6',
     'jax>=0.10',

@@ -6,6 +6,7 @@ import pytest
 import tiny
 
 from alpt_jax import specs
+from alpt_jax.errors import UserError
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
 
 MAZE = tiny.tiny_spec('maze', ('down', 'right', 'up', 'left'), (0, 2))
@@ -87,3 +88,33 @@ def test_a_spec_survives_json(observation):
   spec = EnvironmentSpec('x', ('b', 'a'), observation, (-1, 5), Protocol(500))
   found = EnvironmentSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
   assert found == spec and hash(found) == hash(spec)
+
+
+def test_a_protocol_writes_only_what_differs_from_the_defaults():
+  """A dataset recorded before a field existed keeps its manifest's hash."""
+  assert Protocol(500).to_dict() == {'max_episode_steps': 500}
+  assert Protocol(9, sticky_actions=0.25).to_dict() == {
+    'max_episode_steps': 9,
+    'sticky_actions': 0.25,
+  }
+
+
+def test_protocols_are_compared_field_by_field():
+  recorded, scored = specs.RL_UNPLUGGED_PROTOCOL, specs.ATARI_EVALUATION_PROTOCOL
+  assert recorded.differences(scored, specs.SEEN_FIELDS) == []
+  assert recorded.differences(scored) == [
+    'max_episode_steps 27000, not 2500',
+    'sticky_actions 0.25, not 0.0',
+  ]
+
+
+def test_an_atari_game_has_its_minimal_actions_in_ale_order():
+  spec = specs.atari_spec('Freeway', specs.RL_UNPLUGGED_PROTOCOL)
+  assert spec.action_names == ('NOOP', 'UP', 'DOWN')
+  assert specs.atari_game(spec) == 'Freeway'
+  assert EnvironmentSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+  assert len(specs.ATARI_GAMES) == 46
+  everything = [specs.atari_spec(g, spec.protocol) for g in specs.ATARI_GAMES]
+  assert specs.joint_vocabulary(everything) == specs.ALE_ACTIONS
+  with pytest.raises(UserError, match="'Brakout' has no table .* 'Breakout'"):
+    specs.atari_spec('Brakout', spec.protocol)
