@@ -234,3 +234,13 @@ def atari_spec(game: str, protocol: Protocol) -> EnvironmentSpec:
 def atari_game(spec: EnvironmentSpec) -> str | None:
   """The game of an Atari spec, None for any other environment."""
   return spec.name.removeprefix(_ATARI) if spec.name.startswith(_ATARI) else None
+
+
+def fire_merged(action_names: Sequence[str]) -> tuple[int, ...]:
+  """For each action the index of the first one that moves alike.
+
+  On most screens FIRE cannot be seen: RIGHTFIRE looks like RIGHT and FIRE like NOOP.
+  An action that no other moves like stands for itself.
+  """
+  moves = [name.removesuffix('FIRE') or 'NOOP' for name in action_names]
+  return tuple(moves.index(move) for move in moves)

@@ -183,6 +183,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   acting.action_temperature = 1.0
   # A fixed return to ask for instead of an optimistic one; None for the latter.
   acting.target_return = ml_collections.config_dict.placeholder(float)
+  # What becomes of actions that an environment does not accept: mask, or noop as Lee
+  # et al. have it, which needs an environment with a NOOP.
+  acting.illegal = 'mask'
 
   config.evaluation = evaluation = ml_collections.ConfigDict()
   # Hidden transitions that the IDM is scored on.
@@ -191,4 +194,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   evaluation.num_episodes = 256
   # Success within so many steps: 500 would not tell a random walk apart.
   evaluation.max_steps = 50
+  # Only emulators know these.
+  evaluation.sticky_actions = 0.0
+  evaluation.max_noops = 0
   return config

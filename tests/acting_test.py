@@ -20,7 +20,7 @@ from alpt_jax.acting.policy import (
   decide,
   optimistic_return,
 )
-from alpt_jax.acting.rollout import EpisodeScore, Player, play
+from alpt_jax.acting.rollout import EpisodeScore, OneByOne, Player, play
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.models.decision_transformer import Predictions
 from alpt_jax.specs import EnvironmentSpec, Protocol
@@ -115,7 +115,8 @@ def replay(monkeypatch, episodes, num_slots):
 
   results = play(
     player,
-    [start(episode) for episode in episodes],
+    OneByOne([start(episode) for episode in episodes]),
+    len(episodes),
     max_steps=100,
     seed=0,
     greedy=[False] * len(episodes),
@@ -380,7 +381,8 @@ def play_line(player, places, num_slots=3, seed=0, max_steps=12):
   starts = [start(*pair) for pair in zip(places, traces, strict=True)]
   results = play(
     player,
-    starts,
+    OneByOne(starts),
+    len(starts),
     max_steps=max_steps,
     seed=seed,
     greedy=[False] * len(starts),
@@ -442,3 +444,46 @@ def test_success_is_a_positive_return_in_time():
     EpisodeScore(0.5, 3, False),
   ]
   assert scores.success_share(results, within=50) == 2 / 4
+
+
+def test_every_decision_is_told_in_the_order_of_its_episode(line_player):
+  told = {}
+
+  def note(episode, step, action, wanted):
+    assert step == len(told.setdefault(episode, []))
+    assert LINE.return_range[0] <= wanted < LINE.return_range[1]
+    told[episode].append(action)
+
+  traces = [[] for _ in range(3)]
+
+  def start(trace):
+    def begin():
+      environment = Line(4, trace)
+      return environment, environment.reset()
+
+    return begin
+
+  stage = OneByOne([start(trace) for trace in traces])
+  settings = {'max_steps': 12, 'seed': 0, 'greedy': [False] * 3, 'num_slots': 2}
+  play(line_player, stage, 3, decision_fn=note, **settings)
+  assert [told[episode] for episode in range(3)] == traces
+
+
+def test_atari_scores_lie_between_random_play_and_a_human():
+  assert scores.human_normalised('Breakout', 1.7) == 0
+  assert scores.human_normalised('Breakout', 30.5) == 1
+  assert scores.human_normalised('Pong', -20.7 + 35.3 / 2) == pytest.approx(0.5)
+  assert scores.human_normalised('Pooyan', 100.0) is None
+  known = [g for g in specs.ATARI_GAMES if scores.reference_returns(g)]
+  assert set(specs.ATARI_GAMES) - set(known) == {'Carnival', 'Pooyan'}
+
+
+def test_returns_are_summed_up_over_episodes():
+  results = [EpisodeScore(1.0, 10, True), EpisodeScore(5.0, 30, False)]
+  assert scores.returns_summary(results) == {
+    'mean': 3.0,
+    'std': 2.0,
+    'min': 1.0,
+    'max': 5.0,
+    'steps': 20.0,
+  }

@@ -1,15 +1,13 @@
 """How runs are scored: the arithmetic, and the same episodes for everyone."""
 
-import types
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alpt_jax.envs import maze
-from alpt_jax.errors import UserError
-from alpt_jax.experiment import evaluation, playing
+from alpt_jax.experiment import idm_scores
 from alpt_jax.types import EvaluationWindows, Window
+
+NAMES = ('NOOP', 'RIGHT', 'RIGHTFIRE')
 
 
 def _truth(true_actions, counted, allowed) -> EvaluationWindows:
@@ -40,6 +38,11 @@ class _KnownIdm:
     return self._logits[observations[:, 0]]
 
 
+def _scores(logits, truth):
+  guesses = idm_scores.guesses_of(_KnownIdm(logits), {}, truth)
+  return idm_scores.summary(*guesses, NAMES)
+
+
 def test_idm_accuracy_counts_only_the_counted_and_guesses_only_the_allowed():
   # Window 0 guesses action 1 twice, window 1 would guess action 2, not allowed
   # there, and so guesses 0. Counted: right, wrong, right = 2 of 3.
@@ -49,7 +52,7 @@ def test_idm_accuracy_counts_only_the_counted_and_guesses_only_the_allowed():
     counted=[[True, True], [True, False]],
     allowed=[[True, True, True], [True, True, False]],
   )
-  scores = evaluation.idm_scores(_KnownIdm(logits), {}, truth)
+  scores = _scores(logits, truth)
   assert scores['accuracy'] == pytest.approx(2 / 3)
   # Counted true actions are 1, 0, 0: always saying 0 is right in 2 of 3.
   assert scores['majority'] == pytest.approx(2 / 3)
@@ -59,77 +62,44 @@ def test_idm_accuracy_counts_only_the_counted_and_guesses_only_the_allowed():
 
 
 def test_more_windows_than_one_chunk_are_all_scored_once():
-  num_windows = evaluation._CHUNK + 3
+  num_windows = idm_scores._CHUNK + 3
   logits = np.zeros((num_windows, 2, 2))
   logits[:, :, 1] = 1.0
   actions = np.ones((num_windows, 2), int)
   actions[-1] = 0  # the last two transitions are missed
   counted = np.ones((num_windows, 2), bool)
   truth = _truth(actions, counted, np.ones((num_windows, 2), bool))
-  scores = evaluation.idm_scores(_KnownIdm(logits), {}, truth)
+  scores = _scores(logits, truth)
   assert scores['accuracy'] == pytest.approx(1 - 2 / (2 * num_windows))
 
 
-def _first_observations(spec, seed):
-  starts = playing.episode_starts(spec, 10, seed)
-  return np.stack([start()[1].observation for start in starts])
+def _arrays(guessed, actual):
+  return np.array(guessed), np.array(actual)
 
 
-def test_every_method_of_a_seed_plays_the_same_pairs_and_seeds_differ():
-  spec = maze.Maze('maze/blocked:20/3').environment_spec
-  first = _first_observations(spec, 0)
-  np.testing.assert_array_equal(first, _first_observations(spec, 0))
-  assert (first != _first_observations(spec, 1)).any()
+def test_balanced_accuracy_counts_every_action_that_occurs_alike():
+  # NOOP: 3 of 4 guessed; RIGHT: 0 of 1; RIGHTFIRE never occurs: (3/4 + 0) / 2.
+  guessed, actual = _arrays([0, 0, 0, 1, 2], [0, 0, 0, 0, 1])
+  found = idm_scores.summary(guessed, actual, np.ones(5), NAMES)
+  assert found['accuracy'] == pytest.approx(3 / 5)
+  assert found['accuracy_balanced'] == pytest.approx(3 / 8)
+  # RIGHTFIRE looks like RIGHT: the last guess counts as right.
+  assert found['accuracy_merged'] == pytest.approx(4 / 5)
+  assert found['majority'] == found['majority_merged'] == pytest.approx(4 / 5)
 
 
-def test_episodes_of_one_layout_do_not_disturb_each_other():
-  spec = maze.Maze('maze/blocked:20/3').environment_spec
-  starts = playing.episode_starts(spec, 2, 0)
-  one, first = starts[0]()
-  kept = np.array(first.observation)
-  other, _ = starts[1]()
-  for action in range(4):
-    other.step(action)
-  assert one.agent == tuple(kept[:2])
-  assert one.goal == tuple(kept[2:])
+def test_nothing_is_merged_where_no_action_fires():
+  guessed, actual = _arrays([0, 1], [0, 0])
+  found = idm_scores.summary(guessed, actual, np.ones(2), ('down', 'up'))
+  assert not [name for name in found if 'merged' in name]
 
 
-def test_a_fixed_goal_is_the_goal_of_every_scored_episode():
-  cells = np.argwhere(~maze.layout('maze/tunneled/3'))
-  goal = tuple(cells[40].tolist())
-  spec = maze.Maze('maze/tunneled/3', goal=goal).environment_spec
-  goals = _first_observations(spec, 0)[:, 2:]
-  assert {tuple(each) for each in goals.tolist()} == {goal}
-
-
-def test_reference_policies_are_ordered_and_the_optimal_one_never_fails():
-  spec = maze.Maze('maze/blocked:20/3').environment_spec
-  scores = playing.reference_scores(spec, 100, 0, within=50)
-  assert scores['random_walk'] < 0.3 < scores['behaviour'] < scores['optimal'] == 1.0
-
-
-def test_an_environment_that_cannot_be_played_is_named():
-  spec = maze.Maze('maze/blocked:20/3').environment_spec
-  other = types.SimpleNamespace(**{**vars(spec), 'name': 'doom/e1m1'})
-  with pytest.raises(UserError, match="can play 'doom/e1m1'"):
-    playing.episode_starts(other, 1, 0)
-
-
-def test_an_animation_holds_every_step_of_every_filmed_episode(tmp_path):
-  spec = maze.Maze('maze/blocked:20/3').environment_spec
-  films = []
-  for start in playing.episode_starts(spec, 2, 0):
-    environment, _ = playing.film(start, films)()
-    for action in (0, 1, 2):
-      environment.step(action)
-  assert [len(film.frames) for film in films] == [4, 4]
-  playing.save_gif(tmp_path / 'film.gif', films)
-  from PIL import Image
-
-  with Image.open(tmp_path / 'film.gif') as image:
-    # Pictures that do not change are merged, their times added.
-    durations = []
-    for frame in range(image.n_frames):
-      image.seek(frame)
-      durations.append(image.info['duration'])
-  assert sum(durations) == 2 * (4 + 6) * 120
+def test_each_action_has_its_own_recall_and_precision():
+  guessed, actual = _arrays([0, 0, 1, 1], [0, 1, 1, 1])
+  assert idm_scores.per_action(guessed, actual, NAMES) == {
+    'NOOP': {'count': 1, 'guessed': 2, 'recall': 1.0, 'precision': 0.5},
+    'RIGHT': {'count': 3, 'guessed': 2, 'recall': 2 / 3, 'precision': 1.0},
+  }
+  only = idm_scores.per_action(*_arrays([0], [1]), NAMES)
+  assert only['NOOP'] == {'count': 0, 'guessed': 1, 'recall': None, 'precision': 0.0}
+  assert only['RIGHT'] == {'count': 1, 'guessed': 0, 'recall': 0.0, 'precision': None}

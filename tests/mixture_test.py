@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from alpt_jax.data.mixture import Mixture
+from alpt_jax.data.mixture import Mixture, Stream
 from alpt_jax.errors import UserError
 
 
@@ -166,3 +166,44 @@ def test_rows_carry_what_they_may_teach():
   assert batch.policy_weight.tolist() == [1, 0.5, 0.5, 0.5]
   assert batch.relabel.tolist() == [False, True, True, True]
   assert batch.idm_weight.dtype == batch.policy_weight.dtype == np.float32
+
+
+class _Counting:
+  """A host's own sequence 0, 1, 2, ...: each window's observation is its place."""
+
+  is_per_host = True
+
+  def __init__(self, environment):
+    self._like = tiny.tiny_window(1)
+    self._environment = environment
+
+  def take(self, first, count, key):
+    del key
+    rows = [np.repeat(array, count, 0) for array in self._like]
+    window = type(self._like)(*rows)
+    places = np.arange(first, first + count)
+    return window._replace(
+      returns_to_go=np.repeat(places[:, None], 5, 1).astype(np.float32),
+      environment=np.full(count, self._environment, np.int32),
+    )
+
+
+@pytest.mark.parametrize('num_hosts', [1, 2, 4])
+def test_a_host_takes_its_own_sequences_without_gaps_wherever_it_begins(num_hosts):
+  shares = (Fraction(1), Fraction(1, 4), Fraction(3, 4))
+  streams = [
+    Stream(f'{i}', _Counting(i), share, 1.0, 1.0, False)
+    for i, share in enumerate(shares)
+  ]
+  for host in range(num_hosts):
+    mixture = Mixture(streams, 8, seed=0)
+    next_places = [0, 0, 0]
+    for step in range(40):
+      batch = mixture.batch(step, host, num_hosts)
+      resumed = Mixture(streams, 8, seed=0).batch(step, host, num_hosts)
+      assert_equal_batches(batch, resumed)
+      for stream, place in zip(
+        origins(batch), batch.window.returns_to_go[:, 0].tolist(), strict=True
+      ):
+        assert place == next_places[stream]
+        next_places[stream] += 1

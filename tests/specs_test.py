@@ -118,3 +118,11 @@ def test_an_atari_game_has_its_minimal_actions_in_ale_order():
   assert specs.joint_vocabulary(everything) == specs.ALE_ACTIONS
   with pytest.raises(UserError, match="'Brakout' has no table .* 'Breakout'"):
     specs.atari_spec('Brakout', spec.protocol)
+
+
+def test_actions_that_only_fire_tells_apart_are_merged():
+  names = ('NOOP', 'FIRE', 'RIGHT', 'LEFT', 'RIGHTFIRE', 'LEFTFIRE')
+  assert specs.fire_merged(names) == (0, 0, 2, 3, 2, 3)
+  assert specs.fire_merged(('down', 'up')) == (0, 1)
+  # Without a NOOP a FIRE stands for itself.
+  assert specs.fire_merged(('UP', 'FIRE')) == (0, 1)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from alpt_jax.data.mixture import Stream
+from alpt_jax.data.mixture import PoolWindows, Stream
 from alpt_jax.data.pool import Pool
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
@@ -86,8 +86,10 @@ def tiny_stream(pool, name='tiny', share=Fraction(1), ends=None, environment=0, 
   """A stream over all windows of a pool (or over `ends`) that trains both models."""
   return Stream(
     name=name,
-    reader=WindowReader(pool, pool.spec.action_names, environment),
-    ends=np.arange(pool.num_transitions) if ends is None else np.asarray(ends),
+    windows=PoolWindows(
+      WindowReader(pool, pool.spec.action_names, environment),
+      np.arange(pool.num_transitions) if ends is None else ends,
+    ),
     share=share,
     **{'idm_weight': 1.0, 'policy_weight': 1.0, 'relabel': False, **uses},
   )

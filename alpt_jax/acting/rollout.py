@@ -7,7 +7,7 @@ alone, not on its slot.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import dm_env
 import jax
@@ -15,10 +15,14 @@ import numpy as np
 
 from alpt_jax import returns, specs
 from alpt_jax.acting.policy import ActingConfig, History, make_decide
+from alpt_jax.errors import UserError
 from alpt_jax.models.decision_transformer import DecisionTransformer
+from alpt_jax.types import Array
 
 # Starts one episode: returns the environment and its first time step.
 StartFn = Callable[[], tuple[dm_env.Environment, dm_env.TimeStep]]
+# Told of every decision: episode, step, joint action, return-to-go asked for.
+DecisionFn = Callable[[int, int, int, int], None]
 
 
 class EpisodeScore(NamedTuple):
@@ -27,6 +31,51 @@ class EpisodeScore(NamedTuple):
   raw_return: float
   num_steps: int
   terminated: bool  # ended by itself, not cut off
+
+
+class Moment(NamedTuple):
+  """What the environments of S slots answer; rows of resting slots mean nothing."""
+
+  observations: Array  # [S, ...]
+  rewards: Array  # [S] float32, raw
+  discounts: Array  # [S] float32, 0 when the episode has terminated
+  is_last: Array  # [S] bool
+
+
+class Stage(Protocol):
+  """The environments of a batch of slots."""
+
+  def start(self, slot: int, episode: int) -> Array:
+    """Puts a fresh episode into a slot; returns its first observation."""
+
+  def step(self, actions: np.ndarray, running: np.ndarray) -> Moment:
+    """Acts in all running slots: `[S]` int own actions, `[S]` bool."""
+
+
+class OneByOne:
+  """A `Stage` of single environments, stepped one after the other."""
+
+  def __init__(self, starts: Sequence[StartFn]):
+    self._starts = starts
+    self._environments: dict[int, dm_env.Environment] = {}
+    self._last: dict[int, np.ndarray] = {}  # slot -> what it shows while it rests
+
+  def start(self, slot: int, episode: int) -> np.ndarray:
+    self._environments[slot], first = self._starts[episode]()
+    self._last[slot] = np.asarray(first.observation)
+    return self._last[slot]
+
+  def step(self, actions: np.ndarray, running: np.ndarray) -> Moment:
+    size = len(actions)
+    rewards, discounts = np.zeros(size, np.float32), np.ones(size, np.float32)
+    is_last = np.ones(size, bool)
+    for slot in np.flatnonzero(running).tolist():
+      timestep = self._environments[slot].step(int(actions[slot]))
+      self._last[slot] = np.asarray(timestep.observation)
+      rewards[slot], discounts[slot] = timestep.reward, timestep.discount
+      is_last[slot] = timestep.last()
+    observations = np.stack([self._last[slot] for slot in range(size)])
+    return Moment(observations, rewards, discounts, is_last)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,41 +99,45 @@ class Player:
 
 def play(
   player: Player,
-  starts: Sequence[StartFn],
+  stage: Stage,
+  num_episodes: int,
   *,
   max_steps: int,
   seed: int,
   greedy: Sequence[bool],
   num_slots: int = 64,
+  decision_fn: DecisionFn | None = None,
 ) -> list[EpisodeScore]:
-  """Plays every episode of `starts` once and returns their scores in order.
+  """Plays `num_episodes` episodes once each and returns their scores in order.
 
   Args:
     player: the policy.
-    starts: one function per episode.
+    stage: the environments.
+    num_episodes: at least 1.
     max_steps: an episode is cut off after so many agent steps.
     seed: of the sampled returns and actions.
     greedy: per episode, whether the likeliest action is taken.
     num_slots: episodes that are decided for in one call.
+    decision_fn: told of every decision, before it is acted upon.
   """
   decide = make_decide(player.model, player.config)
-  batch = _Slots(player, min(num_slots, len(starts)))
-  waiting = list(range(len(starts)))[::-1]
-  scores: list[EpisodeScore | None] = [None] * len(starts)
+  batch = _Slots(player, stage, min(num_slots, num_episodes))
+  waiting = list(range(num_episodes))[::-1]
+  scores: list[EpisodeScore | None] = [None] * num_episodes
   for slot in range(batch.size):
-    batch.start(slot, waiting.pop(), starts, greedy)
+    episode = waiting.pop()
+    batch.start(slot, episode, greedy[episode])
   key = jax.random.key(seed)
   while batch.running.any():
     keys = _keys(key, batch.episodes, batch.num_steps)
     decision = decide(player.params, batch.history(), keys, batch.greedy)
-    actions = np.asarray(decision.action)
-    for slot in np.flatnonzero(batch.running):
-      score = batch.step(slot, int(actions[slot]), max_steps)
-      if score is None:
-        continue
+    if decision_fn is not None:
+      batch.tell(decision, decision_fn)
+    for slot, score in batch.step(np.asarray(decision.action), max_steps).items():
       scores[batch.episodes[slot]] = score
       if waiting:
-        batch.start(slot, waiting.pop(), starts, greedy)
+        episode = waiting.pop()
+        batch.start(slot, episode, greedy[episode])
   return scores
 
 
@@ -95,23 +148,19 @@ def _keys(key, episodes, steps):
 
 
 class _Slots:
-  """The host's arrays behind a `History`, and the environments of its rows."""
+  """The host's arrays behind a `History`, one row for each slot of a stage."""
 
-  def __init__(self, player: Player, size: int):
+  def __init__(self, player: Player, stage: Stage, size: int):
     context, spec = player.model.context, player.spec
     self.size = size
     self.episodes = np.zeros(size, np.int32)
     self.num_steps = np.zeros(size, np.int32)
     self.running = np.zeros(size, bool)
     self.greedy = np.zeros(size, bool)
+    self._stage = stage
     self._returns = np.zeros(size, np.float64)
-    self._environments = [None] * size
-    self._own_action = {
-      joint: own
-      for own, joint in enumerate(
-        specs.action_indices(spec, player.vocabulary).tolist()
-      )
-    }
+    self._own_action = _own_actions(player)
+    self._is_padding_shown = getattr(player.config, "padding", "") == 'notebook'
     shape, dtype = spec.observation.shape, spec.observation.dtype
     self._observations = np.zeros((size, context, *shape), dtype)
     self._actions = np.zeros((size, context), np.int32)
@@ -125,17 +174,10 @@ class _Slots:
 
   def history(self) -> History:
     # Copies: the arrays are written to while the device may still read them.
-    return History(
-      self._observations.copy(),
-      self._actions.copy(),
-      self._is_known.copy(),
-      self._reward_tokens.copy(),
-      self._returns_to_go.copy(),
-      self._valid.copy(),
-      self._allowed,
-    )
+    return History(*(array.copy() for array in self._per_transition()), self._allowed)
 
   def _per_transition(self) -> tuple[np.ndarray, ...]:
+    """In the order of `History`'s fields."""
     return (
       self._observations,
       self._actions,
@@ -145,40 +187,77 @@ class _Slots:
       self._valid,
     )
 
-  def start(self, slot: int, episode: int, starts, greedy) -> None:
+  def start(self, slot: int, episode: int, greedy: bool) -> None:
     """Puts a fresh episode into a slot: one observation, the rest padding."""
-    self._environments[slot], first = starts[episode]()
     self.episodes[slot], self.num_steps[slot] = episode, 0
-    self.running[slot], self.greedy[slot] = True, greedy[episode]
+    self.running[slot], self.greedy[slot] = True, greedy
     self._returns[slot] = 0.0
     for array in self._per_transition():
       array[slot] = 0
-    self._observations[slot, -1] = first.observation
+    if self._is_padding_shown:
+      self._is_known[slot, :-1] = self._valid[slot] = True
+    self._observations[slot, -1] = self._stage.start(slot, episode)
     self._returns_to_go[slot, -1] = self._target_return
     self._valid[slot, -1] = True
 
-  def step(self, slot: int, action: int, max_steps: int) -> EpisodeScore | None:
-    """Acts in one slot; returns the score when that ended the episode."""
-    timestep = self._environments[slot].step(self._own_action[action])
-    reward = np.float32(timestep.reward)
-    self._returns[slot] += reward
-    self.num_steps[slot] += 1
-    terminated = timestep.last() and timestep.discount == 0
-    if timestep.last() or self.num_steps[slot] >= max_steps:
-      self.running[slot] = False
-      steps = int(self.num_steps[slot])
-      return EpisodeScore(float(self._returns[slot]), steps, bool(terminated))
-    clipped = returns.clip_rewards(reward)
-    self._actions[slot, -1] = action
-    self._is_known[slot, -1] = True
-    self._reward_tokens[slot, -1] = returns.reward_tokens(
-      clipped, np.float32(timestep.discount)
+  def tell(self, decision, decision_fn: DecisionFn) -> None:
+    """Passes on what was decided in each running slot."""
+    chosen, wanted = np.asarray(decision.action), np.asarray(decision.return_to_go)
+    for slot in np.flatnonzero(self.running).tolist():
+      place = int(self.episodes[slot]), int(self.num_steps[slot])
+      decision_fn(*place, int(chosen[slot]), int(wanted[slot]))
+
+  def step(self, actions: np.ndarray, max_steps: int) -> dict[int, EpisodeScore]:
+    """Acts in every running slot; slot -> score of the episodes that it ended."""
+    own = np.where(self.running, self._own_action[actions], 0)
+    moment = self._stage.step(own, self.running)
+    running = np.flatnonzero(self.running)
+    self._returns[running] += moment.rewards[running]
+    self.num_steps[running] += 1
+    over = moment.is_last | (self.num_steps >= max_steps)
+    ended = running[over[running]]
+    self._move_on(running[~over[running]], actions, moment)
+    self.running[ended] = False
+    return {slot: self._score(slot, moment) for slot in ended.tolist()}
+
+  def _score(self, slot: int, moment: Moment) -> EpisodeScore:
+    terminated = bool(moment.is_last[slot] and moment.discounts[slot] == 0)
+    return EpisodeScore(
+      float(self._returns[slot]), int(self.num_steps[slot]), terminated
     )
-    left = returns.remaining(self._returns_to_go[slot, -1], clipped)
+
+  def _move_on(self, slots: np.ndarray, actions: np.ndarray, moment: Moment) -> None:
+    """Completes the last transition of some slots and opens the next one."""
+    if not len(slots):
+      return
+    clipped = returns.clip_rewards(moment.rewards[slots])
+    self._actions[slots, -1] = actions[slots]
+    self._is_known[slots, -1] = True
+    self._reward_tokens[slots, -1] = returns.reward_tokens(
+      clipped, moment.discounts[slots]
+    )
+    left = returns.remaining(self._returns_to_go[slots, -1], clipped)
     for array in self._per_transition():
-      array[slot, :-1] = array[slot, 1:]
-      array[slot, -1] = 0
-    self._observations[slot, -1] = timestep.observation
-    self._returns_to_go[slot, -1] = left
-    self._valid[slot, -1] = True
-    return None
+      array[slots, :-1] = array[slots, 1:]
+      array[slots, -1] = 0
+    self._observations[slots, -1] = moment.observations[slots]
+    self._returns_to_go[slots, -1] = left
+    self._valid[slots, -1] = True
+
+
+def _own_actions(player: Player) -> np.ndarray:
+  """`[A]` the environment's own action for each joint one.
+
+  An action that it does not accept, which `illegal='noop'` may choose, does nothing.
+  """
+  names = player.spec.action_names
+  own = np.full(len(player.vocabulary), -1)
+  if getattr(player.config, "illegal", "") == 'noop':
+    if 'NOOP' not in names:
+      raise UserError(
+        f"acting.illegal: 'noop' needs an action NOOP, {player.spec.name} has "
+        f"{', '.join(names)}. Use 'mask'."
+      )
+    own[:] = names.index('NOOP')
+  own[specs.action_indices(player.spec, player.vocabulary)] = np.arange(len(names))
+  return own

@@ -29,7 +29,12 @@ def main(argv):
   scores = {'step': int(state.step), **run.evaluator(int(state.step), state)}
   for name, value in scores.items():
     print(f'{name:>24}  {value:.4g}')
-  (folder / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
+  actions = run.evaluator.per_action(state)
+  for name, row in actions.items():
+    shares = (f'{key} {value:.4g}' for key, value in row.items() if value is not None)
+    print(f'{name:>24}  {", ".join(shares)}')
+  written = {**scores, 'idm_per_action': actions}
+  (folder / 'scores.json').write_text(json.dumps(written, indent=2) + '\n')
   if run.evaluator.can_play:
     run.evaluator.save_animation(folder / 'episode.gif', state)
     print(f'animation: {folder / "episode.gif"}')

@@ -8,12 +8,57 @@ needs a step number and no state, and any number of hosts sees the same mixture.
 import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
 from alpt_jax.types import Batch, Window
+
+# The seed of a run and the name of a stream: what its random order hangs on.
+OrderKey = tuple[int, str]
+
+
+class Windows(Protocol):
+  """An endless sequence of windows, of which any part can be taken."""
+
+  # True: each host has a sequence of its own; False: one for all hosts.
+  is_per_host: bool
+
+  def take(self, first: int, count: int, key: OrderKey) -> Window:
+    """`count` windows from place `first` of the sequence that `key` orders."""
+
+
+class PoolWindows:
+  """All windows of a pool, epoch after epoch, each epoch in an order of its own."""
+
+  is_per_host = False
+
+  def __init__(self, reader: WindowReader, ends: np.ndarray):
+    """Draws from the windows whose last transitions are `ends` (`[M]` int)."""
+    self.reader = reader
+    self.ends = np.asarray(ends)
+    self._epochs: dict[tuple[OrderKey, int], np.ndarray] = {}
+
+  def take(self, first: int, count: int, key: OrderKey) -> Window:
+    places = np.arange(first, first + count)
+    epochs, offsets = np.divmod(places, len(self.ends))
+    drawn = np.empty(count, np.int64)
+    for epoch in np.unique(epochs):
+      here = epochs == epoch
+      drawn[here] = self.ends[self._order(key, int(epoch))[offsets[here]]]
+    return self.reader(drawn)
+
+  def _order(self, key: OrderKey, epoch: int) -> np.ndarray:
+    """The random order of the windows in one epoch, kept while in use."""
+    if (key, epoch) not in self._epochs:
+      self._epochs.pop((key, epoch - 2), None)
+      seed, name = key
+      number = int.from_bytes(name.encode(), 'big')
+      rng = np.random.default_rng([seed, number, epoch])
+      self._epochs[key, epoch] = rng.permutation(len(self.ends))
+    return self._epochs[key, epoch]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +67,7 @@ class Stream:
 
   Attributes:
     name: unique within a mixture; part of the random order.
-    reader: cuts the windows.
-    ends: `[M]` last transitions of the windows to draw from; each once an epoch.
+    windows: where they come from.
     share: of the batch's rows; relative to the other streams' shares.
     idm_weight: of a row in the IDM's loss.
     policy_weight: of a row in the DT's losses.
@@ -31,8 +75,7 @@ class Stream:
   """
 
   name: str
-  reader: WindowReader
-  ends: np.ndarray
+  windows: Windows
   share: Fraction
   idm_weight: float
   policy_weight: float
@@ -48,7 +91,8 @@ class Mixture:
     self._batch_size = batch_size
     self._seed = seed
     self._cumulative = [sum(shares[: k + 1]) / sum(shares) for k in range(len(streams))]
-    self._epochs: dict[tuple[int, int], np.ndarray] = {}
+    # (stream, host, hosts) -> (step, rows had before it), so that going on is free.
+    self._taken: dict[tuple[int, int, int], tuple[int, int]] = {}
 
   def rows(self, step: int) -> list[tuple[int, int]]:
     """(first, count) of every stream's own sequence that a step consumes."""
@@ -77,38 +121,41 @@ class Mixture:
     for index, (first, count) in enumerate(self.rows(step)):
       begin, end = max(row, wanted.start), min(row + count, wanted.stop)
       if begin < end:
-        drawn = self._draw(index, first + begin - row, end - begin)
-        parts.append(self._read(index, drawn))
+        if self._streams[index].windows.is_per_host:
+          place = self.taken_by(index, step, host, num_hosts)
+          self._taken[index, host, num_hosts] = step + 1, place + end - begin
+        else:
+          place = first + begin - row
+        parts.append(self._read(index, place, end - begin))
       row += count
     return _concatenate(parts)
 
-  def _draw(self, index: int, first: int, count: int) -> np.ndarray:
-    """`count` window ends from place `first` of a stream's endless sequence."""
-    ends = self._streams[index].ends
-    places = np.arange(first, first + count)
-    epochs, offsets = np.divmod(places, len(ends))
-    drawn = np.empty(count, np.int64)
-    for epoch in np.unique(epochs):
-      here = epochs == epoch
-      drawn[here] = ends[self._order(index, int(epoch))[offsets[here]]]
-    return drawn
+  def taken_by(self, index: int, step: int, host: int, num_hosts: int) -> int:
+    """How many rows of a stream a host has had in all steps before `step`."""
+    known = self._taken.get((index, host, num_hosts))
+    if known is None or known[0] != step:
+      # Whole numbers, exact below 2**63: far beyond any run's steps times rows.
+      steps = np.arange(step + 1)
+      per_host = self._batch_size // num_hosts
+      begin = np.maximum(self._rows_below(index, steps), host * per_host)
+      end = np.minimum(self._rows_below(index + 1, steps), (host + 1) * per_host)
+      known = step, int(np.maximum(end - begin, 0).sum())
+      self._taken[index, host, num_hosts] = known
+    return known[1]
 
-  def _order(self, index: int, epoch: int) -> np.ndarray:
-    """The random order of a stream's windows in one epoch, kept while in use."""
-    if (index, epoch) not in self._epochs:
-      self._epochs.pop((index, epoch - 2), None)
-      name = int.from_bytes(self._streams[index].name.encode(), 'big')
-      rng = np.random.default_rng([self._seed, name, epoch])
-      self._epochs[index, epoch] = rng.permutation(len(self._streams[index].ends))
-    return self._epochs[index, epoch]
+  def _rows_below(self, index: int, steps: np.ndarray) -> np.ndarray:
+    """How many rows of each step's batch belong to streams before `index`."""
+    share = self._cumulative[index - 1] if index else Fraction(0)
+    share *= self._batch_size
+    return np.diff(steps * share.numerator // share.denominator)
 
-  def _read(self, index: int, ends: np.ndarray) -> Batch:
+  def _read(self, index: int, first: int, count: int) -> Batch:
     stream = self._streams[index]
     return Batch(
-      window=stream.reader(ends),
-      idm_weight=np.full(len(ends), stream.idm_weight, np.float32),
-      policy_weight=np.full(len(ends), stream.policy_weight, np.float32),
-      relabel=np.full(len(ends), stream.relabel, bool),
+      window=stream.windows.take(first, count, (self._seed, stream.name)),
+      idm_weight=np.full(count, stream.idm_weight, np.float32),
+      policy_weight=np.full(count, stream.policy_weight, np.float32),
+      relabel=np.full(count, stream.relabel, bool),
     )
 
 

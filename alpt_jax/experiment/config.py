@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from alpt_jax import methods, relabel
-from alpt_jax.acting.policy import ActingConfig
+from alpt_jax.acting.policy import ILLEGAL, ActingConfig
 from alpt_jax.errors import UserError, did_you_mean
 from alpt_jax.experiment.records import read_record, write_record
+from alpt_jax.specs import Protocol
 from alpt_jax.training import optimizer
 
 
@@ -83,8 +84,19 @@ class EvaluationConfig:
   """What is measured, always on the same transitions and pairs for a seed."""
 
   num_transitions: int  # hidden ones that the IDM is scored on
-  num_episodes: int  # played with sampled actions, and again greedily
-  max_steps: int  # success within so many agent steps
+  num_episodes: int  # played with sampled actions; mazes again greedily
+  max_steps: int  # agent steps that an episode is granted
+  sticky_actions: float  # probability that an emulator frame repeats its action
+  max_noops: int  # an episode begins with up to so many NOOPs
+
+  def protocol_of(self, recorded: Protocol) -> Protocol:
+    """How episodes are played, of an environment that was recorded so."""
+    return dataclasses.replace(
+      recorded,
+      max_episode_steps=self.max_steps,
+      sticky_actions=self.sticky_actions,
+      max_noops=self.max_noops,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +222,7 @@ def _check_names(config: RunConfig, found: _Findings) -> None:
     (config.optimizer.name, optimizer.NAMES, 'optimizer.name'),
     (config.optimizer.schedule, optimizer.SCHEDULES, 'optimizer.schedule'),
     (config.model.dtype, ('float32', 'bfloat16'), 'model.dtype'),
+    (config.acting.illegal, ILLEGAL, 'acting.illegal'),
   ):
     found.one_of(value, known, place)
 
@@ -227,14 +240,17 @@ _BOUNDS = {
     lambda value: value >= 0,
     'seed training.log_every training.evaluate_every training.checkpoint_every '
     'data.segment_length data.pool_policy_weight optimizer.warmup_steps '
-    'optimizer.weight_decay',
+    'optimizer.weight_decay evaluation.max_noops',
   ),
   'more than 0': (
     lambda value: value > 0,
     'optimizer.learning_rate optimizer.clip acting.inverse_temperature '
     'acting.action_temperature',
   ),
-  '0 to below 1': (lambda value: 0 <= value < 1, 'model.dropout data.heldout_share'),
+  '0 to below 1': (
+    lambda value: 0 <= value < 1,
+    'model.dropout data.heldout_share evaluation.sticky_actions',
+  ),
   'between 0 and 1, without either': (
     lambda value: 0 < value < 1,
     'data.labelled_share',

@@ -8,7 +8,7 @@ import numpy as np
 
 from alpt_jax import methods, specs
 from alpt_jax.data import labels as labelling
-from alpt_jax.data.mixture import Mixture, Stream
+from alpt_jax.data.mixture import Mixture, PoolWindows, Stream
 from alpt_jax.data.pool import Pool, open_pool
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
@@ -177,6 +177,5 @@ def _reader(config, data, pool, environment) -> WindowReader:
 
 
 def _stream(name, reader, ends, share, use: methods.Use) -> Stream:
-  return Stream(
-    name, reader, ends, share, float(use.idm), float(use.policy), use.relabel
-  )
+  windows = PoolWindows(reader, ends)
+  return Stream(name, windows, share, float(use.idm), float(use.policy), use.relabel)

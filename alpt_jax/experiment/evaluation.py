@@ -1,29 +1,19 @@
 """What a run is scored by: IDM accuracy on hidden actions, and playing."""
 
-import functools
 import json
 import pathlib
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from alpt_jax import losses
-from alpt_jax.acting import scores
-from alpt_jax.acting.rollout import EpisodeScore, Player, play
+from alpt_jax.acting.rollout import Player
 from alpt_jax.data.labels import evaluation_windows
-from alpt_jax.experiment import playing
+from alpt_jax.experiment import idm_scores, playing
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
 from alpt_jax.training.step import IDM, POLICY, StepConfig, TrainState
-from alpt_jax.types import EvaluationWindows
-
-# Windows per call of the compiled metric: small, so that one shape serves all.
-_CHUNK = 256
 
 
 class Evaluator:
-  """Scores a train state; every method of a seed on the same transitions and pairs.
+  """Scores a train state; every method of a seed on the same transitions and episodes.
 
   The only holder of true actions: what it returns are numbers.
   """
@@ -47,106 +37,55 @@ class Evaluator:
           heldout=heldout,
           window_length=config.model.num_transitions,
         )
-    fixed = config.evaluation
     self._constants = {}
-    self.can_play = playing.can_play(self._spec)
-    if self.can_play:
-      self._constants = playing.reference_scores(
-        self._spec, fixed.num_episodes, config.seed, fixed.max_steps
-      )
+    self._arena = playing.find_arena(self._spec, config.evaluation, config.seed)
+    if self._arena is not None:
+      self._constants = self._arena.references()
     else:
       print(f'{self._spec.name}: cannot be played here, so play is not scored')
     ceiling = _ceiling(pathlib.Path(config.data.target))
     if ceiling is not None and step_config.idm is not None:
       self._constants['idm_ceiling'] = ceiling
 
+  @property
+  def can_play(self) -> bool:
+    """Whether the target can be played here."""
+    return self._arena is not None
+
   def __call__(self, step: int, state: TrainState) -> dict[str, float]:
     """All scores of a state; `step` is not read."""
     metrics = {}
-    for suffix, truth in self._truth.items():
-      named = idm_scores(self._step_config.idm, state.params[IDM], truth)
-      metrics |= {f'idm_{name}{suffix}': value for name, value in named.items()}
-    success = self.success(state) if self.can_play else {}
-    return {**metrics, **success, **self._constants}
+    for suffix in self._truth:
+      found = idm_scores.summary(*self._guesses(state, suffix), self._vocabulary)
+      metrics |= {f'idm_{name}{suffix}': value for name, value in found.items()}
+    if self.can_play:
+      metrics |= self._arena.scores(self._player(state))
+    return {**metrics, **self._constants}
 
-  def success(self, state: TrainState) -> dict[str, float]:
-    """Share of episodes that reach the goal in time, sampled and greedy."""
-    num_episodes = self._config.evaluation.num_episodes
-    starts = playing.episode_starts(self._spec, num_episodes, self._config.seed)
-    greedy = [False] * len(starts) + [True] * len(starts)
-    results = self.play(state, [*starts, *starts], greedy)
-    within = self._config.evaluation.max_steps
-    return {
-      'success_sampled': scores.success_share(results[: len(starts)], within),
-      'success_greedy': scores.success_share(results[len(starts) :], within),
-    }
+  def per_action(self, state: TrainState) -> dict[str, dict[str, Any]]:
+    """The IDM's recall and precision for each action; {} without an IDM."""
+    if '' not in self._truth:
+      return {}
+    guessed, actual, _ = self._guesses(state, '')
+    return idm_scores.per_action(guessed, actual, self._vocabulary)
 
-  def play(self, state: TrainState, starts, greedy) -> list[EpisodeScore]:
-    """Plays given episodes with the state's policy."""
-    player = Player(
+  def save_animation(self, path: pathlib.Path, state: TrainState) -> None:
+    """Films the policy as a gif."""
+    self._arena.film(self._player(state), path)
+
+  def _guesses(self, state: TrainState, suffix: str):
+    return idm_scores.guesses_of(
+      self._step_config.idm, state.params[IDM], self._truth[suffix]
+    )
+
+  def _player(self, state: TrainState) -> Player:
+    return Player(
       self._step_config.policy,
       state.params[POLICY],
       self._config.acting,
       self._vocabulary,
       self._spec,
     )
-    return play(
-      player,
-      starts,
-      max_steps=self._config.evaluation.max_steps,
-      seed=self._config.seed,
-      greedy=greedy,
-    )
-
-  def save_animation(
-    self, path: pathlib.Path, state: TrainState, num_episodes=3
-  ) -> None:
-    """Films the first episodes of the evaluation, sampled, as a gif."""
-    starts = playing.episode_starts(self._spec, num_episodes, self._config.seed)
-    films: list[playing.Filmed] = []
-    filmed = [playing.film(start, films) for start in starts]
-    self.play(state, filmed, [False] * len(starts))
-    playing.save_gif(path, films)
-
-
-def idm_scores(idm, params, truth: EvaluationWindows) -> dict[str, float]:
-  """Accuracy, majority class and calibration error over the counted transitions."""
-  guesses, confidence = [], []
-  num_windows = len(truth.counted)
-  for first in range(0, num_windows, _CHUNK):
-    rows = np.minimum(np.arange(first, first + _CHUNK), num_windows - 1)
-    window = jax.tree.map(lambda array, rows=rows: array[rows], truth.window)
-    guess, probability = _guess(idm)(
-      params, window.observations, window.valid, window.allowed
-    )
-    kept = min(_CHUNK, num_windows - first)
-    guesses.append(np.asarray(guess)[:kept])
-    confidence.append(np.asarray(probability)[:kept])
-  counted = truth.counted
-  guessed = np.concatenate(guesses)[counted]
-  actions = truth.true_actions[counted]
-  error = losses.expected_calibration_error(
-    jnp.asarray(np.concatenate(confidence)[counted]),
-    jnp.asarray(guessed == actions),
-    jnp.ones(len(actions)),
-  )
-  return {
-    'accuracy': float((guessed == actions).mean()),
-    'majority': float(np.bincount(actions).max() / len(actions)),
-    'calibration_error': float(error),
-  }
-
-
-@functools.cache
-def _guess(idm):
-  """Jitted: the likeliest allowed action and its probability, `[B, T]` each."""
-
-  def guess(params, observations, valid, allowed):
-    logits = idm.apply({'params': params}, observations, valid)
-    probabilities = jax.nn.softmax(jnp.where(allowed[:, None], logits, -jnp.inf))
-    return probabilities.argmax(-1), probabilities.max(-1)
-
-  return jax.jit(guess)
 
 
 def _ceiling(folder: pathlib.Path) -> float | None:
