@@ -4,7 +4,8 @@ Floor 2. Data has three parts: 'source' (D_d, fully labelled games), 'labelled'
 (D_*^+, the target's few labelled transitions) and 'target' (D_*^+ and D_*^-, all
 of the target's recorded play, nearly all of it without actions). A phase is
 'pretrain', then 'finetune' (section 4.2), or 'joint', both at once (the mazes,
-section 5.6).
+section 5.6); or 'sources', pretraining that does without the target, so that one
+base serves several targets and label draws (section 5.4).
 """
 
 import dataclasses
@@ -80,6 +81,7 @@ METHODS: dict[str, Method] = {
     uses_sources=True,
     all_labelled=False,
     phases={
+      'sources': {'source': _RECORDED},
       'pretrain': {'source': _RECORDED, **_TARGET_WITH_IDM},
       'joint': {'source': _RECORDED, **_TARGET_WITH_IDM},
       'finetune': _TARGET_WITH_IDM,

@@ -12,7 +12,7 @@ Arguments behind the colon, all optional:
   observation  position, position_walls or image (default position)
   blocks    wall blocks of the blocked mazes (default 20)
   size      small (a CPU, default) or paper (Table 3; a GPU or TPU)
-  phase     joint (default, as in the paper), pretrain or finetune
+  phase     joint (default, as in the paper), pretrain, sources or finetune
 """
 
 import difflib
@@ -22,6 +22,11 @@ import ml_collections
 # Layout seeds: a run's seed is added, so seeds share no maze (below 1,000 seeds).
 LAYOUTS = {'target': 1000, 'blocked': 2000, 'tunneled': 3000}
 TITLES = {'dt1': 'DT1', 'dt1-idm': 'DT1-IDM', 'oracle': 'Oracle'}
+PHASES = {
+  'pretrain': ' (pretraining)',
+  'sources': ' (sources alone)',
+  'finetune': ' (finetuned)',
+}
 
 
 def parse(text: str, defaults: dict) -> dict:
@@ -94,9 +99,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # How tables and curves call it, as the paper's figure 5 does.
   alpt = 'ALPT-' + '+'.join(form.capitalize() for form in a['sources'].split('+'))
   # Runs of several phases lie side by side in a report.
-  phase = {'pretrain': ' (pretraining)', 'finetune': ' (finetuned)'}.get(a['phase'], '')
-  config.title = TITLES.get(a['method'], alpt) + phase
-  # 'joint': the mazes have no separate finetuning stage (section 5.6).
+  config.title = TITLES.get(a['method'], alpt) + PHASES.get(a['phase'], '')
+  # 'joint': the mazes have no separate finetuning stage (section 5.6). 'sources' is
+  # pretraining without the target, one base for several targets or label draws.
   config.phase = a['phase']
   # Of label draw, initialisation, batches and evaluation.
   config.seed = a['seed']

@@ -109,6 +109,16 @@ def test_a_start_that_knew_other_labels_of_the_target_is_refused(trained):
     Run(dataclasses.replace(config, data=data))
 
 
+def test_a_base_of_sources_alone_serves_any_label_draw(trained):
+  base = trained / 'base'
+  Run(_config(trained, 'phase=sources')).train(base)
+  for labels, seed in ((10, 0), (20, 0)):
+    config = _config(trained, 'phase=finetune')
+    data = dataclasses.replace(config.data, labels=labels)
+    config = dataclasses.replace(config, initial=str(base), data=data, seed=seed)
+    assert Run(config).fresh_state().step == 0
+
+
 def test_a_start_that_had_the_target_as_a_source_is_refused(trained):
   config = _config(trained, 'phase=finetune')
   folder, name = str(trained / 'maze-blocked-20-2000-position'), 'maze/blocked:20/2000'

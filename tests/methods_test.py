@@ -44,7 +44,7 @@ def test_a_methods_flags_agree_with_its_parts(name):
   assert any('source' in parts for parts in method.phases.values()) == (
     method.uses_sources
   )
-  assert set(method.phases) <= {'pretrain', 'joint', 'finetune'}
+  assert set(method.phases) <= {'sources', 'pretrain', 'joint', 'finetune'}
   # Only guesses of an IDM can stand in, and it never learns from them.
   assert not any(use.relabel and (use.idm or not method.has_idm) for use in uses)
 

@@ -191,3 +191,32 @@ def test_a_field_that_no_run_has_is_named(tmp_path):
   changes = {'model': {'widht': 16}}
   with pytest.raises(UserError, match="model.widht: unknown field; did you mean 'wid"):
     sweep.plan(_experiment(('method=dt1', changes)), tmp_path)
+
+
+def test_a_run_that_starts_from_another_waits_for_its_stage(tmp_path):
+  tuned = {'title': 'tuned', 'initial': 'base-labels20-seed0'}
+  planned = sweep.plan(
+    _experiment(
+      ('method=alpt,phase=sources', {'title': 'base'}),
+      'method=dt1-idm,phase=finetune',
+      ('method=alpt,phase=finetune', tuned),
+    ),
+    tmp_path,
+  )
+  first, second = planned.stages
+  names = [folder.name for folder in first]
+  assert names == ['base-labels20-seed0', 'dt1-idm-finetuned-labels20-seed0']
+  ((folder, run),) = second.items()
+  assert folder.name == 'tuned-labels20-seed0'
+  assert run.initial == str(tmp_path / 'runs' / 'base-labels20-seed0')
+  _record(planned)
+  assert sweep.run_shard(planned, 0, 1, stage=0) == 0
+  assert sweep.run_shard(planned, 0, 1, stage=1) == 0
+
+
+def test_an_initial_run_that_does_not_exist_fails_its_own_run_alone(tmp_path, capsys):
+  lost = {'title': 'lost', 'initial': 'nowhere'}
+  planned = sweep.plan(_experiment(('method=alpt,phase=finetune', lost)), tmp_path)
+  _record(planned)
+  assert sweep.run_shard(planned, 0, 1) == 1
+  assert 'nowhere' in capsys.readouterr().err

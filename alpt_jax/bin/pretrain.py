@@ -23,9 +23,9 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run.')
 def main(argv):
   del argv
   config = from_mapping(_CONFIG.value)
-  if config.phase not in ('pretrain', 'joint'):
+  if config.phase == 'finetune':
     raise UserError(
-      f"phase: bin/pretrain runs pretrain or joint, found '{config.phase}'. Use "
+      "phase: bin/pretrain runs pretrain, sources or joint, found 'finetune'. Use "
       'bin/finetune.'
     )
   workdir = pathlib.Path(_WORKDIR.value)

@@ -24,6 +24,7 @@ _OUT = flags.DEFINE_string('out', None, 'Folder of everything it writes.')
 _WORKERS = flags.DEFINE_integer('workers', 2, 'Runs at a time.', lower_bound=1)
 _RECORD_ONLY = flags.DEFINE_bool('record_only', False, 'Record, and train nothing.')
 _SHARD = flags.DEFINE_string('shard', None, 'i/n: train only every n-th run.')
+_STAGE = flags.DEFINE_integer('stage', 0, 'Of which stage of the experiment.')
 
 
 def main(argv):
@@ -42,10 +43,14 @@ def main(argv):
     (code,) = sweep.run_workers([[*own, '--record_only']])
     if code:
       sys.exit(code)  # it has said why
-  count = min(_WORKERS.value, len(planned.runs))
-  codes = sweep.run_workers([[*own, f'--shard={i}/{count}'] for i in range(count)])
-  if cli.PREEMPTED in codes:
-    raise Preempted('every worker saved. Run the same again.')
+  codes = []
+  for stage, stage_runs in enumerate(planned.stages):
+    count = min(_WORKERS.value, len(stage_runs))
+    codes += sweep.run_workers(
+      [[*own, f'--stage={stage}', f'--shard={i}/{count}'] for i in range(count)]
+    )
+    if cli.PREEMPTED in codes:
+      raise Preempted('every worker saved. Run the same again.')
   path = page.build(planned.folder)
   print(tables.to_text(tables.final_table(runs.load_runs(planned.folder))))
   print(f'\nresults: {planned.folder / "results.csv"}\nreport:  {path}')
@@ -60,7 +65,7 @@ def _train_shard(planned: sweep.Sweep) -> None:
   # A worker that starts again, and the second worker of a pair, compile less.
   cache = planned.folder / 'compiled'
   jax.config.update('jax_compilation_cache_dir', str(cache.absolute()))
-  if sweep.run_shard(planned, int(index), int(count)):
+  if sweep.run_shard(planned, int(index), int(count), _STAGE.value):
     raise RunFailed(f'shard {_SHARD.value}: a run failed.')
 
 

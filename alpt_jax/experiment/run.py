@@ -70,7 +70,7 @@ class Run:
         f'found {config.training.batch_size}.'
       )
     if config.initial:
-      _check_lineage(config.initial, self.data)
+      _check_lineage(config.initial, origin.config.phase, self.data)
     self.evaluator = Evaluator(config, self.data, self.step_config)
 
   def _return_range(self, origin: Origin | None) -> tuple[int, int]:
@@ -190,8 +190,10 @@ class Run:
     return batch
 
 
-def _check_lineage(initial: str, data: datasets.RunData) -> None:
+def _check_lineage(initial: str, phase: str, data: datasets.RunData) -> None:
   """Refuses a start from a run that knew more of the target's actions than this one.
+
+  A run of the sources alone knew none, whatever labels were drawn for it.
 
   Raises:
     UserError: it drew other labels of this target, or had it as a labelled source.
@@ -203,6 +205,8 @@ def _check_lineage(initial: str, data: datasets.RunData) -> None:
       f'{initial}: was trained on {data.target.spec.name} as a fully labelled source, '
       'so no action of it is hidden. Choose another target.'
     )
+  if phase == 'sources':
+    return
   if target == data.target.manifest_hash and before['label_hash'] != data.labels.hash:
     raise UserError(
       f'{initial}: was trained with other labels of {data.target.spec.name} '

@@ -40,12 +40,26 @@ class Sweep:
   runs: Mapping[pathlib.Path, RunConfig]
   recordings: Mapping[pathlib.Path, Recording]
 
+  @property
+  def stages(self) -> list[dict[pathlib.Path, RunConfig]]:
+    """The runs, each in a later stage than the one that it starts from."""
+    stage_of: dict[pathlib.Path, int] = {}
+    for folder, run in self.runs.items():
+      base = pathlib.Path(run.initial) if run.initial else None
+      stage_of[folder] = stage_of[base] + 1 if base in stage_of else 0
+    count = max(stage_of.values()) + 1
+    return [
+      {f: run for f, run in self.runs.items() if stage_of[f] == stage}
+      for stage in range(count)
+    ]
+
 
 def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
   """Expands an experiment's config; checks every run's before any is started.
 
   Each of `config.runs` is the text that goes behind the colon of `config.run_config`,
   or a pair of it and the fields in which this run differs further, `title` among them.
+  Where `initial` is the name of an earlier run's folder, it starts from that run.
   """
   if ',' in str(folder):
     raise UserError(f'--out: {folder}: expected a path without commas.')
@@ -58,6 +72,8 @@ def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
     fields.experiment = config.experiment
     fields.update(config.overrides)
     fields.update(changes)
+    if folder / 'runs' / fields.initial in runs:
+      fields.initial = str(folder / 'runs' / fields.initial)
     run = from_mapping(fields)
     runs[folder / 'runs' / _run_name(run)] = run
     for dataset, recording in _recordings_of(run, config.record.to_dict()).items():
@@ -105,10 +121,10 @@ def record_missing(sweep: Sweep) -> None:
     record(recording, folder)
 
 
-def run_shard(sweep: Sweep, index: int, count: int) -> int:
-  """Trains every `count`-th run, from `index` on; returns how many failed."""
+def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
+  """Trains every `count`-th run of a stage from `index` on; returns how many failed."""
   num_failed = 0
-  for folder, config in list(sweep.runs.items())[index::count]:
+  for folder, config in list(sweep.stages[stage].items())[index::count]:
     if is_done(folder):
       print(f'{folder.name}: done before', flush=True)
       continue
