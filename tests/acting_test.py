@@ -1,5 +1,6 @@
 """Acting: the bookkeeping of training, optimistic returns, sampled actions, scores."""
 
+import dataclasses
 import types
 
 import dm_env
@@ -22,7 +23,8 @@ from alpt_jax.acting.policy import (
 )
 from alpt_jax.acting.rollout import EpisodeScore, OneByOne, Player, play
 from alpt_jax.data.windows import WindowReader
-from alpt_jax.models.decision_transformer import Predictions
+from alpt_jax.errors import UserError
+from alpt_jax.models.decision_transformer import DecisionTransformer, Prefix
 from alpt_jax.specs import EnvironmentSpec, Protocol
 
 # A recorded episode, replayed, shows the policy what training showed it.
@@ -178,15 +180,15 @@ class Fake:
   return_range = (-2, 3)
   action_logits = (0.0, 9.0, 5.0)
 
-  def apply(self, variables, *inputs, method=None):
-    if method is not None:
+  def apply(self, variables, *inputs, method):
+    rows = len(inputs[-1])
+    if method is DecisionTransformer.prefix:
       # Sampled returns: nothing but the token 3.
-      rows = len(inputs[1])
-      return jnp.tile(jnp.array([-1e9, -1e9, -1e9, 0.0, -1e9]), (rows, 1))
-    self.asked = inputs
-    rows, context = inputs[-1].shape
-    logits = jnp.tile(jnp.array(self.action_logits), (rows, context, 1))
-    return Predictions(None, logits, None)
+      logits = jnp.tile(jnp.array([-1e9, -1e9, -1e9, 0.0, -1e9]), (rows, 1))
+      return Prefix(logits, kept=())
+    assert method is DecisionTransformer.action_logits
+    self.given_return = inputs[2]
+    return jnp.tile(jnp.array(self.action_logits), (rows, 1))
 
 
 def history_of(valid, returns_to_go):
@@ -209,7 +211,7 @@ def keys(count, seed=0):
 def test_a_decision_follows_the_optimistic_return():
   model, given = Fake(), history_of([[False, True]], [[0, 0]])
   chosen = decide(model, ActingConfig(kappa=0.0), {}, given, keys(1), np.array([True]))
-  assert model.asked[1].tolist() == [[3, 3]]
+  assert model.given_return.tolist() == [3]
   assert chosen.return_to_go.tolist() == [1]  # token 3 of returns from -2
   assert chosen.action.tolist() == [2]  # 1 is likelier and not allowed
 
@@ -220,7 +222,7 @@ def test_a_target_return_is_that_of_the_first_transition_in_sight():
   config = ActingConfig(target_return=2.0)
   chosen = decide(model, config, {}, given, keys(2), np.array([True, True]))
   assert chosen.return_to_go.tolist() == [2, -1]
-  assert model.asked[1].tolist() == [[4, 4], [1, 1]]
+  assert model.given_return.tolist() == [4, 1]
 
 
 # Optimistic returns: tokens 0 to 4.
@@ -304,6 +306,14 @@ def test_a_low_temperature_takes_the_better_of_two_and_a_high_one_both():
   logits, allowed = [NEVER, NEVER, 1, 2], [1, 1, 1, 1]
   assert actions_drawn(logits, allowed, action_temperature=0.01) == {3}
   assert actions_drawn(logits, allowed, action_temperature=100.0) == {2, 3}
+
+
+def test_with_noop_all_actions_are_chosen_from_and_count_for_the_percentile():
+  # Of 9, 1, 2, 3, 4 the median is 3: 9, which is not allowed, and 4 remain.
+  logits, allowed = [9, 1, 2, 3, 4], [0, 1, 1, 1, 1]
+  drawn = actions_drawn(logits, allowed, illegal='noop', action_temperature=100.0)
+  assert drawn == {0, 4}
+  assert actions_drawn(logits, allowed, illegal='noop', greedy=True) == {0}
 
 
 def test_a_choice_is_always_an_action_that_the_environment_accepts():
@@ -487,3 +497,35 @@ def test_returns_are_summed_up_over_episodes():
     'max': 5.0,
     'steps': 20.0,
   }
+
+
+def test_padding_as_in_the_notebook_is_seen_as_zeros_with_known_actions(line_player):
+  config = dataclasses.replace(
+    line_player.config, padding='notebook', target_return=3.0
+  )
+  player = dataclasses.replace(line_player, config=config)
+
+  def start():
+    environment = Line(4, [])
+    return environment, environment.reset()
+
+  slots = rollout._Slots(player, OneByOne([start]), 1)
+  slots.start(0, 0, False)
+  shown = slots.history()
+  context = player.model.context
+  assert shown.valid.all()
+  # Every action but the one to be decided is known, and 0.
+  assert shown.is_known[0].tolist() == [True] * (context - 1) + [False]
+  assert not shown.actions.any() and not shown.observations[0, :-1].any()
+  assert shown.returns_to_go[0].tolist() == [3.0] * context
+
+
+def test_an_action_that_is_not_accepted_does_nothing_where_the_config_says_so():
+  names = ('NOOP', 'left', 'right')
+  spec = dataclasses.replace(LINE, action_names=names)
+  config = ActingConfig(illegal='noop')
+  player = Player(None, None, config, ('NOOP', 'jump', 'left', 'right'), spec)
+  assert rollout._own_actions(player).tolist() == [0, 0, 1, 2]
+  spec = dataclasses.replace(LINE, action_names=names[1:])
+  with pytest.raises(UserError, match="acting.illegal: 'noop' needs an action NOOP"):
+    rollout._own_actions(dataclasses.replace(player, spec=spec))

@@ -10,7 +10,7 @@ import tiny_models as tiny
 
 from alpt_jax.errors import UserError
 from alpt_jax.models import embedding
-from alpt_jax.models.decision_transformer import DecisionTransformer, first_valid
+from alpt_jax.models.decision_transformer import first_valid
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.models.vocabulary import grow
 from alpt_jax.specs import ObservationSpec
@@ -146,20 +146,6 @@ def test_all_patches_of_a_frame_see_each_other_and_no_later_frame(policy):
   # A transition is 4 patches, return, action, reward: frame 1 is tokens 7 to 10.
   assert np.flatnonzero(difference[1] > 1e-4).tolist() == list(range(7, 21))
   assert np.flatnonzero(difference[2] > 1e-4).tolist() == list(range(14, 21))
-
-
-@pytest.mark.parametrize('num_padded', [0, 1, 2])
-def test_first_return_is_what_the_full_pass_says_there(policy, num_padded):
-  valid = np.arange(CONTEXT) >= num_padded
-  given = inputs(16, tuple(valid))  # as many rows as the other tests: compiled once
-  alone = policy.model.apply(
-    {'params': policy.params},
-    given['observations'],
-    given['valid'],
-    method=DecisionTransformer.first_return,
-  )
-  full = policy.predict(given).returns[:, num_padded]
-  np.testing.assert_allclose(alone, full, rtol=1e-6, atol=2e-6)
 
 
 def test_first_valid_is_the_first_transition_that_is_not_padding():

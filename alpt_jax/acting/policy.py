@@ -16,6 +16,11 @@ from alpt_jax import returns
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.types import Array
 
+# What becomes of the joint actions that an environment does not accept.
+ILLEGAL = ('mask', 'noop')
+# What stands before an episode's first transition.
+PADDING = ('masked', 'notebook')
+
 
 @dataclasses.dataclass(frozen=True)
 class ActingConfig:
@@ -31,6 +36,14 @@ class ActingConfig:
     action_temperature: of the sampling among those (1).
     target_return: None for the optimistic return; a number asks for that return
       over the episode, less what has been received (ours).
+    illegal: what becomes of actions that the environment does not accept: 'mask'
+      takes them out before the percentile (ours); 'noop' chooses among all, as Lee
+      et al. do, and whoever steps the environment plays NOOP in place of one that
+      it does not accept. 'noop' needs an environment with a NOOP.
+    padding: what stands before an episode's first transition: 'masked' is nothing,
+      as in training; 'notebook' is frames of zeros with the known action 0 and no
+      reward, which the model sees, as converted parameters of Lee et al. expect.
+      Whoever builds the `History` sees to it.
   """
 
   kappa: float = 10.0
@@ -39,6 +52,8 @@ class ActingConfig:
   action_percentile: float = 50.0
   action_temperature: float = 1.0
   target_return: float | None = None
+  illegal: str = 'mask'
+  padding: str = 'masked'
 
 
 class History(NamedTuple):
@@ -60,7 +75,7 @@ class History(NamedTuple):
 class Decision(NamedTuple):
   """What the policy chose."""
 
-  action: Array  # [B] int32, joint vocabulary, always an allowed one
+  action: Array  # [B] int32, joint vocabulary; an allowed one unless illegal='noop'
   return_to_go: Array  # [B] int32, the optimistic return it was given
 
 
@@ -78,30 +93,30 @@ def decide(model, config: ActingConfig, params, history: History, keys, greedy):
   """One decision for every episode of a batch; see `make_decide`."""
   keys = jax.vmap(jax.random.split)(keys)
   low, high = model.return_range
+  prefix = model.apply(
+    {'params': params},
+    history.observations,
+    history.valid,
+    method=DecisionTransformer.prefix,
+  )
   if config.target_return is None:
-    return_logits = model.apply(
-      {'params': params},
-      history.observations,
-      history.valid,
-      method=DecisionTransformer.first_return,
-    )
-    tokens = optimistic_return(return_logits, keys[:, 0], config)
+    tokens = optimistic_return(prefix.return_logits, keys[:, 0], config)
   else:
     first = history.valid.argmax(1)[:, None]
     wanted = jnp.take_along_axis(history.returns_to_go, first, 1)[:, 0]
     tokens = returns.quantise(wanted, low, high)
-  predictions = model.apply(
+  logits = model.apply(
     {'params': params},
+    prefix,
     history.observations,
-    jnp.broadcast_to(tokens[:, None], history.valid.shape),
+    tokens,
     history.actions,
     history.is_known,
     history.reward_tokens,
     history.valid,
+    method=DecisionTransformer.action_logits,
   )
-  action = choose_action(
-    predictions.actions[:, -1], history.allowed, keys[:, 1], greedy, config
-  )
+  action = choose_action(logits, history.allowed, keys[:, 1], greedy, config)
   return Decision(action, returns.dequantise(tokens, low))
 
 
@@ -121,8 +136,11 @@ def choose_action(logits, allowed, keys, greedy, config: ActingConfig):
   """`[B, A]` action logits -> `[B]` int32 actions, never one that is not allowed.
 
   Actions that the environment does not accept are taken out BEFORE the
-  percentile, which is over the remaining ones.
+  percentile, which is over the remaining ones. With `config.illegal` 'noop' they
+  are not taken out, and may be what is returned.
   """
+  if config.illegal == 'noop':
+    allowed = jnp.ones_like(allowed)
   logits = jnp.where(allowed, logits.astype(jnp.float32), jnp.nan)
   threshold = jnp.nanpercentile(logits, config.action_percentile, axis=-1)
   # Where several share the top score the threshold may equal it: keep those. (The

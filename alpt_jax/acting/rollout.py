@@ -160,7 +160,7 @@ class _Slots:
     self._stage = stage
     self._returns = np.zeros(size, np.float64)
     self._own_action = _own_actions(player)
-    self._is_padding_shown = getattr(player.config, "padding", "") == 'notebook'
+    self._is_padding_shown = player.config.padding == 'notebook'
     shape, dtype = spec.observation.shape, spec.observation.dtype
     self._observations = np.zeros((size, context, *shape), dtype)
     self._actions = np.zeros((size, context), np.int32)
@@ -194,11 +194,12 @@ class _Slots:
     self._returns[slot] = 0.0
     for array in self._per_transition():
       array[slot] = 0
+    self._valid[slot, -1] = True
     if self._is_padding_shown:
       self._is_known[slot, :-1] = self._valid[slot] = True
     self._observations[slot, -1] = self._stage.start(slot, episode)
-    self._returns_to_go[slot, -1] = self._target_return
-    self._valid[slot, -1] = True
+    # Of shown padding too: nothing has been received there.
+    self._returns_to_go[slot, self._valid[slot]] = self._target_return
 
   def tell(self, decision, decision_fn: DecisionFn) -> None:
     """Passes on what was decided in each running slot."""
@@ -252,7 +253,7 @@ def _own_actions(player: Player) -> np.ndarray:
   """
   names = player.spec.action_names
   own = np.full(len(player.vocabulary), -1)
-  if getattr(player.config, "illegal", "") == 'noop':
+  if player.config.illegal == 'noop':
     if 'NOOP' not in names:
       raise UserError(
         f"acting.illegal: 'noop' needs an action NOOP, {player.spec.name} has "
