@@ -22,7 +22,7 @@ setuptools.setup(
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',
-    'ale-py>=0.11',
+    'ale-py>=0.12',
     'dm-env>=1.6',
     'flax>=0.10',
     # Without it ale-py has no vector environment, and does not say why.

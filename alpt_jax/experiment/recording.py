@@ -1,8 +1,17 @@
-"""Recording a maze: episodes, RLDS files, a pool, a card and a picture."""
+"""Recording a maze: episodes, RLDS files, a pool, a card and a picture.
 
+Also what recordings of all kinds share: a folder that is complete or not there, and
+the card of a dataset.
+"""
+
+import contextlib
 import dataclasses
+import json
 import pathlib
+import shlex
 import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -47,55 +56,71 @@ def record(recording: Recording, folder: pathlib.Path, *, rlds: bool = True) -> 
   Raises:
     UserError: something cannot be recorded as asked, or the folder exists.
   """
-  if folder.exists():
-    raise UserError(f'{folder}: exists. Remove it or record into another folder.')
-  if recording.episodes < 1:
-    raise UserError(f'episodes: expected at least 1, found {recording.episodes}.')
-  if recording.seed < 0:
-    raise UserError(f'seed: expected 0 or more, found {recording.seed}.')
-  environment = maze.Maze(
-    recording.environment,
-    recording.observation,
-    recording.goal,
-    recording.seed,
-    recording.max_episode_steps,
-  )
-  player = demonstrators.EpsilonOptimal(
-    environment.walls, recording.epsilon, recording.seed + 1
-  )
-  spec = environment.environment_spec
-  partial = folder.with_name(f'{folder.name}.partial')
-  shutil.rmtree(partial, ignore_errors=True)
-  try:
+  check_positive('episodes', recording.episodes)
+  with new_folder(folder, recording.seed) as partial:
+    environment = maze.Maze(
+      recording.environment,
+      recording.observation,
+      recording.goal,
+      recording.seed,
+      recording.max_episode_steps,
+    )
+    player = demonstrators.EpsilonOptimal(
+      environment.walls, recording.epsilon, recording.seed + 1
+    )
     pool = write_pool(
       partial / 'pool',
-      spec,
+      environment.environment_spec,
       demonstrators.record_episodes(environment, player, recording.episodes),
     )
     if rlds:
-      _write_rlds(partial, pool, recording, environment)
+      metadata = {
+        'environment': environment.environment_spec.name,
+        'layout_seed': maze.parse_name(recording.environment).layout_seed,
+        'policy': 'epsilon_optimal',
+        'epsilon': recording.epsilon,
+      }
+      write_rlds(partial, pool, metadata)
     cells = _cells(pool)
     before = np.arange(pool.num_transitions) + pool.episode_of
     ceiling = maze.idm_ceiling(environment.walls, cells[before], cells[before + 1])
-    write_card(partial, make_card(pool, ceiling, _source(recording)))
+    source = command(recording, folder, rlds)
+    write_card(partial, make_card(pool, ceiling, source))
     picture = _typical_episode(pool, cells, environment.walls)
     Image.fromarray(picture).save(partial / 'picture.png')
-    partial.rename(folder)
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
   return pool
 
 
-def _write_rlds(folder, pool: Pool, recording: Recording, environment) -> None:
-  from alpt_jax.data import rlds  # the only part that needs TensorFlow
+@contextlib.contextmanager
+def new_folder(folder: pathlib.Path, seed: int) -> Iterator[pathlib.Path]:
+  """Gives a folder to write to that takes its name when all went well.
 
-  name = maze.parse_name(recording.environment)
-  metadata = {
-    'environment': environment.environment_spec.name,
-    'layout_seed': name.layout_seed,
-    'policy': 'epsilon_optimal',
-    'epsilon': recording.epsilon,
-  }
+  Raises:
+    UserError: the folder exists, or the seed is negative.
+  """
+  if folder.exists():
+    raise UserError(f'{folder}: exists. Remove it or record into another folder.')
+  if seed < 0:
+    raise UserError(f'seed: expected 0 or more, found {seed}.')
+  partial = folder.with_name(f'{folder.name}.partial')
+  shutil.rmtree(partial, ignore_errors=True)
+  try:
+    yield partial
+    partial.rename(folder)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_positive(field: str, count: int) -> None:
+  """Something of which there must be one or more."""
+  if count < 1:
+    raise UserError(f'{field}: expected at least 1, found {count}.')
+
+
+def write_rlds(folder: pathlib.Path, pool: Pool, metadata: Mapping[str, Any]) -> None:
+  """Puts a pool's episodes, as RLDS files, beside it; needs TensorFlow."""
+  from alpt_jax.data import rlds  # the only part that needs it
+
   episodes = (pool.episode(index) for index in range(pool.num_episodes))
   rlds.write(folder / 'rlds', pool.spec, episodes, metadata)
   for path in (folder / 'rlds').iterdir():  # beside the pool, card and picture
@@ -103,9 +128,45 @@ def _write_rlds(folder, pool: Pool, recording: Recording, environment) -> None:
   (folder / 'rlds').rmdir()
 
 
-def _source(recording: Recording) -> str:
+def command(recording: Any, folder: pathlib.Path, rlds: bool) -> str:
+  """The command that records the same again, into a folder of the same name.
+
+  Args:
+    recording: a dataclass whose fields are the flags of `bin/record`.
+    folder: of the dataset.
+    rlds: whether RLDS files were asked for.
+  """
+  words = ['python', '-m', 'alpt_jax.bin.record']
   fields = dataclasses.asdict(recording)
-  return 'bin/record ' + ' '.join(f'{name}={value}' for name, value in fields.items())
+  environment = fields.pop('environment')
+  words += [f'--environment={environment}', f'--out={folder.name}']
+  for name, value in fields.items():
+    if isinstance(value, tuple):
+      value = ','.join(map(str, value))
+    if value is not None:
+      words.append(f'--{name}={value}')
+  return shlex.join([*words, '--rlds' if rlds else '--norlds'])
+
+
+def card_of(folder: pathlib.Path) -> dict[str, Any]:
+  """The card of any dataset folder, counted anew.
+
+  What cannot be counted, the source and the best possible accuracy, is taken from
+  the folder's own card where that describes the same content.
+
+  Raises:
+    UserError: not a dataset, or damaged.
+  """
+  from alpt_jax.experiment.datasets import open_dataset  # loads JAX
+
+  pool = open_dataset(folder)
+  known: dict[str, Any] = {}
+  with contextlib.suppress(OSError, ValueError):
+    known = json.loads((folder / 'card.json').read_text())
+  if known.get('manifest_hash') != pool.manifest_hash:
+    known = {}
+  ceiling = known.get('best_possible_idm_accuracy')
+  return make_card(pool, ceiling, known.get('source', ''))
 
 
 def _cells(pool: Pool) -> np.ndarray:
