@@ -126,6 +126,12 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   data.labelled_share = 0.25
   # Weight of those rows in the DT's loss: 0 counts D+ and D- uniformly.
   data.pool_policy_weight = 0.0
+  # Of RL Unplugged shards only; see configs/atari.py.
+  data.runs = (1, 2)
+  data.checkpoints = ()
+  data.reward_lead = 0
+  data.skip_bad_shards = False
+  data.cache = f'{a["root"]}/cache'
 
   config.model = model = ml_collections.ConfigDict()
   # Table 3: 512 wide, 6 layers, 8 heads; small is ours, for a CPU.
@@ -138,6 +144,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   model.patch_size = 5
   # Transitions the IDM sees: k = 5 (section 4.1).
   model.num_transitions = 5
+  # How the IDM reads a window: 'frames' (the paper's); images also know 'difference'
+  # and 'pair', which learn faster (ours).
+  model.idm_form = 'frames'
   # Transitions the DT sees (Lee et al.: 4).
   model.context = 4
   # Of the computation; parameters are float32.
@@ -154,6 +163,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   training.confidence_weighting = False
   # 'token', or 'notebook' for Lee et al.'s division by the number of classes.
   training.loss_normalisation = 'token'
+  # Shift each window the IDM learns from by up to so many pixels at random (ours;
+  # images only); 0 for never.
+  training.shift = 0
   # In steps.
   training.log_every = 50
   training.evaluate_every = 50_000 if is_paper else 250
@@ -191,6 +203,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # What becomes of actions that an environment does not accept: mask, or noop as Lee
   # et al. have it, which needs an environment with a NOOP.
   acting.illegal = 'mask'
+  # What stands before an episode's first step: masked as in training, or notebook for
+  # Lee et al.'s visible zero frames.
+  acting.padding = 'masked'
 
   config.evaluation = evaluation = ml_collections.ConfigDict()
   # Hidden transitions that the IDM is scored on.

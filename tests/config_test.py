@@ -90,19 +90,33 @@ def test_the_paper_size_models_have_the_papers_size():
   assert layers == 6 * (12 * 512**2 + 13 * 512) + 2 * 512  # and the last norm
 
 
-_EXPERIMENTS = [
-  path.stem for path in _CONFIGS.glob('*.py') if 'config.runs' in path.read_text()
-]
+_EXPERIMENTS = {
+  'quickstart': ('', 'smoke'),
+  'maze_studies': ('greedy', 'few_labels'),
+  'atari_demo': ('', 'Breakout,smoke', 'Freeway,paper'),
+}
 
 
-@pytest.mark.parametrize('name', _EXPERIMENTS)
-def test_every_run_of_an_experiment_is_a_valid_config(name, tmp_path, monkeypatch):
+def test_every_experiment_is_tested():
+  found = {p.stem for p in _CONFIGS.glob('*.py') if 'config.runs' in p.read_text()}
+  assert found == set(_EXPERIMENTS)
+
+
+@pytest.mark.parametrize(
+  ('name', 'text'),
+  [(name, text) for name, texts in _EXPERIMENTS.items() for text in texts],
+)
+def test_every_run_of_an_experiment_is_a_valid_config(
+  name, text, tmp_path, monkeypatch
+):
   monkeypatch.chdir(_CONFIGS.parent)
-  config = _get_config(name)
+  config = _get_config(name, text) if text else _get_config(name)
   planned = sweep.plan(config, tmp_path)
   assert len(planned.runs) == len(config.runs)
   for run in planned.runs.values():
     assert {run.data.target, *run.data.sources} <= set(map(str, planned.recordings))
+    # What a run starts from is trained before it.
+    assert not run.initial or pathlib.Path(run.initial) in planned.runs
 
 
 @pytest.mark.parametrize('text', ['', 'smoke'])
@@ -159,6 +173,8 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
     ({'optimizer__clip': 0.0}, 'optimizer.clip: expected more than 0, found 0.0'),
     ({'model__dropout': 1.0}, 'model.dropout: expected 0 to below 1, found 1.0'),
     ({'acting__action_percentile': 100.0}, 'acting.action_percentile: expected 0 to'),
+    ({'acting__illegal': 'no-op'}, "acting.illegal: 'no-op' is not known"),
+    ({'acting__padding': 'none'}, "acting.padding: 'none' is not known"),
   ],
 )
 def test_an_impossible_config_is_refused_by_the_name_of_its_field(changes, message):

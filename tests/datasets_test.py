@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from alpt_jax.data.labels import hide_actions
 from alpt_jax.data.pool import write_pool
 from alpt_jax.envs import demonstrators, maze
 from alpt_jax.errors import UserError
@@ -101,12 +102,11 @@ def test_changing_every_hidden_action_changes_no_training_batch(
   """The true actions behind the label file are replaced by others, at random."""
   config = _config(root, f'method={method}')
   data = datasets.load(config)
-  known = data.visible.is_labelled
+  pool = data.target.index
+  known = hide_actions(pool, data.labels).is_labelled
   other = np.random.default_rng(0).integers(0, 4, len(known)).astype(np.int32)
-  swapped = dataclasses.replace(
-    data.target, actions=np.where(known, data.target.actions, other)
-  )
-  assert (swapped.actions != data.target.actions).mean() > 0.5
+  swapped = dataclasses.replace(pool, actions=np.where(known, pool.actions, other))
+  assert (swapped.actions != pool.actions).mean() > 0.5
   expected = _rows(config)
   opened = datasets.open_dataset
   monkeypatch.setattr(
@@ -124,7 +124,7 @@ def test_held_out_episodes_are_in_no_batch(root):
   assert len(data.labels.heldout_episodes) == 3
   rows = _rows(config)
   held = {
-    data.target.episode(index).observations[-1].tobytes()
+    data.target.index.episode(index).observations[-1].tobytes()
     for index in data.labels.heldout_episodes
   }
   target = rows['observations'][rows['environment'] == 0]

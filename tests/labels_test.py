@@ -249,7 +249,7 @@ def test_the_windows_are_those_that_training_sees():
   assert {(e - 1, t) for e, t, _ in seen.tolist()} <= set(known(labels))
   visible = labelling.hide_actions(of, labels)
   ends = [int(of.starts[e - 1]) + t for e, t, _ in window.observations[:, -2].tolist()]
-  training = tiny.tiny_stream(visible).reader(np.array(ends))
+  training = tiny.tiny_stream(visible).windows.reader(np.array(ends))
   for one, other in zip(window, training, strict=True):
     assert np.array_equal(one, other)
 

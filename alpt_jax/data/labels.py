@@ -101,12 +101,16 @@ def _generator(dataset: str, seed: int) -> np.random.Generator:
 
 def _segments(lengths, episodes, segment_length) -> np.ndarray:
   """`[S, 3]` (episode, first, length): episodes cut every `segment_length` steps."""
-  rows = []
-  for episode in episodes:
-    length = int(lengths[episode])
-    stride = segment_length or length
-    rows += [(episode, i, min(stride, length - i)) for i in range(0, length, stride)]
-  return np.array(rows, np.int64).reshape(-1, 3)
+  lengths = np.asarray(lengths)[episodes]
+  strides = np.full_like(lengths, segment_length) if segment_length else lengths
+  counts = -(-lengths // strides)
+  of = np.repeat(np.arange(len(counts)), counts)
+  firsts = (np.arange(len(of)) - np.repeat(counts.cumsum() - counts, counts)) * (
+    strides[of]
+  )
+  return np.stack(
+    [episodes[of], firsts, np.minimum(strides[of], lengths[of] - firsts)], axis=1
+  )
 
 
 def _to_json(labels: Labels) -> str:
@@ -197,33 +201,62 @@ def evaluation_windows(
 ) -> EvaluationWindows:
   """Windows with the true actions that the label file hides: evaluation truth.
 
-  Only metric functions may receive the result. Episodes are cut into windows
-  that do not overlap, as they lie; the first of a random order of them, fixed by
-  (dataset, seed) whatever the labels, are taken until `num_transitions` hidden
-  transitions are counted, or all of them where there are fewer. So every method
-  of a seed is scored on the same ones, and none is counted twice. B is the number
-  of windows.
+  Only metric functions may receive the result. B is the number of windows.
 
   Args:
     pool: the dataset with ALL its actions.
     labels: what is known to training.
     vocabulary: the run's joint vocabulary.
-    seed: of the choice.
+    seed: of the choice, which `evaluation_ends` makes.
     num_transitions: how many to count.
     heldout: True for the held-out episodes, False for hidden transitions of the
       episodes trained on.
     window_length: T.
   """
-  is_counted = np.zeros(pool.num_transitions, bool)
-  if heldout:
-    is_counted[pool.transitions_of(np.array(labels.heldout_episodes, int))] = True
-  else:
-    is_counted[trained_transitions(pool, labels)] = True
-    is_counted[labelled_transitions(pool, labels)] = False
-  pieces = _segments(pool.lengths, np.arange(pool.num_episodes), window_length)
-  order = _generator(pool.manifest_hash, seed + 1_000_003).permutation(len(pieces))
+  ends, counted = evaluation_ends(
+    pool, labels, seed, num_transitions, heldout=heldout, window_length=window_length
+  )
+  truth = WindowReader(pool, vocabulary, 0, window_length)(ends)
+  training = WindowReader(hide_actions(pool, labels), vocabulary, 0, window_length)
+  return EvaluationWindows(training(ends), truth.actions, counted)
+
+
+def evaluation_ends(
+  index,
+  labels: Labels,
+  seed: int,
+  num_transitions: int,
+  *,
+  heldout: bool = False,
+  window_length: int = 5,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Chooses the transitions that every method of a seed is scored on.
+
+  Episodes are cut into windows that do not overlap, as they lie; the first of a
+  random order of them, fixed by (dataset, seed) whatever the labels, are taken until
+  `num_transitions` hidden transitions are counted, or all of them where there are
+  fewer. So every method of a seed is scored on the same ones, none counted twice.
+
+  Args:
+    index: a pool or a manifest: what says how long each episode is.
+    labels: what is known to training.
+    seed: of the choice.
+    num_transitions: how many to count.
+    heldout: as in `evaluation_windows`.
+    window_length: T.
+
+  Returns:
+    `(ends [B] int64, counted [B, T] bool)`: last transitions of the windows, and
+    which of their transitions count.
+  """
+  is_heldout = np.isin(np.arange(index.num_episodes), labels.heldout_episodes)
+  is_counted = np.repeat(is_heldout == heldout, index.lengths)
+  if not heldout:
+    is_counted[labelled_transitions(index, labels)] = False
+  pieces = _segments(index.lengths, np.arange(index.num_episodes), window_length)
+  order = _generator(index.manifest_hash, seed + 1_000_003).permutation(len(pieces))
   episodes, firsts, lengths = pieces[order].T
-  firsts = firsts + pool.starts[episodes]
+  firsts = firsts + index.starts[episodes]
   ends = firsts + lengths - 1
   inside = ends[:, None] + np.arange(1 - window_length, 1)
   # An episode's last piece may be short: its window also shows the end of the piece
@@ -233,9 +266,7 @@ def evaluation_windows(
   chosen = counted.any(1)
   if not chosen.any():
     raise UserError(
-      f'{pool.spec.name}: no transition is left to evaluate the IDM on; lower '
+      f'{index.spec.name}: no transition is left to evaluate the IDM on; lower '
       'data.labels or raise data.heldout_share.'
     )
-  truth = WindowReader(pool, vocabulary, 0, window_length)(ends[chosen])
-  training = WindowReader(hide_actions(pool, labels), vocabulary, 0, window_length)
-  return EvaluationWindows(training(ends[chosen]), truth.actions, counted[chosen])
+  return ends[chosen], counted[chosen]

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from alpt_jax import methods, relabel
-from alpt_jax.acting.policy import ILLEGAL, ActingConfig
+from alpt_jax.acting.policy import ILLEGAL, PADDING, ActingConfig
 from alpt_jax.errors import UserError, did_you_mean
 from alpt_jax.experiment.records import read_record, write_record
+from alpt_jax.models import inverse_dynamics
 from alpt_jax.specs import Protocol
 from alpt_jax.training import optimizer
 
@@ -34,6 +35,12 @@ class DataConfig:
   heldout_share: float  # of the target's episodes, never trained on
   labelled_share: float  # of the target's rows, drawn from the labelled segments
   pool_policy_weight: float  # of those rows in the DT's loss; 0: D+ and D- uniform
+  # Of RL Unplugged shards only:
+  runs: tuple[int, ...]  # which of the recorded runs
+  checkpoints: tuple[int, ...]  # which shards of each; () for all
+  reward_lead: int  # how many steps early rewards are recorded
+  skip_bad_shards: bool  # leave damaged ones out, counted and named
+  cache: str  # folder for manifests and for what is cut out of the shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +53,7 @@ class ModelConfig:
   dropout: float
   patch_size: int  # of image observations
   num_transitions: int  # T: the IDM's k
+  idm_form: str  # how the IDM reads a window: 'frames', 'difference' or 'pair'
   context: int  # C: the DT's transitions
   dtype: str  # of the computation: 'float32' or 'bfloat16'
 
@@ -59,6 +67,7 @@ class TrainingConfig:
   relabelling: str
   confidence_weighting: bool
   loss_normalisation: str
+  shift: int  # pixels by which the IDM's windows are shifted at random
   log_every: int
   evaluate_every: int
   checkpoint_every: int
@@ -170,8 +179,9 @@ def _cast(value, hint, place, problems):
     if value is None:
       return None
     hint = float
-  if hint == tuple[str, ...]:
-    if isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value):
+  if typing.get_origin(hint) is tuple:
+    kind = typing.get_args(hint)[0]
+    if isinstance(value, (tuple, list)) and all(type(v) is kind for v in value):
       return tuple(value)
   elif hint is float and isinstance(value, int) and not isinstance(value, bool):
     return float(value)
@@ -222,7 +232,9 @@ def _check_names(config: RunConfig, found: _Findings) -> None:
     (config.optimizer.name, optimizer.NAMES, 'optimizer.name'),
     (config.optimizer.schedule, optimizer.SCHEDULES, 'optimizer.schedule'),
     (config.model.dtype, ('float32', 'bfloat16'), 'model.dtype'),
+    (config.model.idm_form, inverse_dynamics.FORMS, 'model.idm_form'),
     (config.acting.illegal, ILLEGAL, 'acting.illegal'),
+    (config.acting.padding, PADDING, 'acting.padding'),
   ):
     found.one_of(value, known, place)
 
@@ -239,8 +251,8 @@ _BOUNDS = {
   '0 or more': (
     lambda value: value >= 0,
     'seed training.log_every training.evaluate_every training.checkpoint_every '
-    'data.segment_length data.pool_policy_weight optimizer.warmup_steps '
-    'optimizer.weight_decay evaluation.max_noops',
+    'training.shift data.segment_length data.reward_lead data.pool_policy_weight '
+    'optimizer.warmup_steps optimizer.weight_decay evaluation.max_noops',
   ),
   'more than 0': (
     lambda value: value > 0,

@@ -1,4 +1,4 @@
-"""Dataset folders -> pools, hidden labels, and the streams of a method's phase."""
+"""Dataset folders -> recorded sets, hidden labels, and the streams of a phase."""
 
 import dataclasses
 import pathlib
@@ -8,12 +8,14 @@ import numpy as np
 
 from alpt_jax import methods, specs
 from alpt_jax.data import labels as labelling
-from alpt_jax.data.mixture import Mixture, PoolWindows, Stream
+from alpt_jax.data.mixture import Mixture, Stream, Windows
 from alpt_jax.data.pool import Pool, open_pool
-from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
-from alpt_jax.experiment.config import RunConfig
+from alpt_jax.experiment.config import DataConfig, RunConfig
+from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
+from alpt_jax.experiment.shard_set import ShardSet
 from alpt_jax.specs import EnvironmentSpec
+from alpt_jax.types import EvaluationWindows, Window
 
 
 def open_dataset(folder: str | pathlib.Path) -> Pool:
@@ -36,39 +38,90 @@ def open_dataset(folder: str | pathlib.Path) -> Pool:
   return rlds.to_pool(folder, folder / 'pool')
 
 
+def open_set(folder: str, config: DataConfig) -> RecordedSet:
+  """Opens whatever a folder holds: a pool, RLDS files or RL Unplugged shards.
+
+  Raises:
+    UserError: as `open_dataset`, or the shards cannot be read.
+  """
+  if not _holds_shards(folder):
+    return PoolSet(open_dataset(folder))
+  from alpt_jax.data import rl_unplugged  # which imports TensorFlow
+
+  root, _, game = folder.rstrip('/').rpartition('/')
+  cache = pathlib.Path(config.cache)
+  manifest = rl_unplugged.scan(
+    root or '.',
+    game,
+    cache,
+    runs=config.runs,
+    checkpoints=config.checkpoints or None,
+    reward_lead=config.reward_lead,
+    skip_bad=config.skip_bad_shards,
+  )
+  return ShardSet(manifest, root or '.', cache)
+
+
+def _holds_shards(folder: str) -> bool:
+  """Whether a folder is a game of RL Unplugged, by the names of its files."""
+  if folder.startswith('gs://'):
+    return True
+  return any(pathlib.Path(folder).glob('run_*-*-of-*'))
+
+
 @dataclasses.dataclass(frozen=True)
 class RunData:
   """The data of one run.
 
   Attributes:
-    target: the target's pool with ALL its actions; only evaluation may read it.
-    visible: the same as training sees it: hidden actions are gone.
-    sources: fully labelled pools.
+    target: the target with ALL its actions; what training gets of it is hidden by
+      `labels` on the way.
+    sources: fully labelled sets.
     labels: what is known of the target.
     vocabulary: the run's joint vocabulary.
   """
 
-  target: Pool
-  visible: Pool
-  sources: tuple[Pool, ...]
+  target: RecordedSet
+  sources: tuple[RecordedSet, ...]
   labels: labelling.Labels
   vocabulary: tuple[str, ...]
 
   @property
   def specs(self) -> list[EnvironmentSpec]:
     """Of every environment that takes part, the target first."""
-    return [pool.spec for pool in (self.target, *self.sources)]
+    return [each.spec for each in (self.target, *self.sources)]
 
   @property
   def hash(self) -> str:
     """The manifest hashes of all datasets, the target first."""
-    return '+'.join(pool.manifest_hash for pool in (self.target, *self.sources))
+    return '+'.join(each.manifest_hash for each in (self.target, *self.sources))
+
+  def evaluation(self, config: RunConfig, heldout: bool) -> EvaluationWindows:
+    """Evaluation truth; only metric functions may receive it."""
+    view = View(self.vocabulary, 0, config.model.num_transitions, config.seed)
+    num_transitions = config.evaluation.num_transitions
+    return self.target.evaluation(view, self.labels, num_transitions, heldout)
+
+  def example(self, length: int) -> Window:
+    """One window of zeros, of the shapes that training reads."""
+    form, num_actions = self.target.spec.observation, len(self.vocabulary)
+    return Window(
+      observations=np.zeros((1, length + 1, *form.shape), form.dtype),
+      actions=np.zeros((1, length), np.int32),
+      is_labelled=np.zeros((1, length), bool),
+      rewards=np.zeros((1, length), np.float32),
+      discounts=np.ones((1, length), np.float32),
+      returns_to_go=np.zeros((1, length), np.float32),
+      valid=np.ones((1, length), bool),
+      allowed=np.ones((1, num_actions), bool),
+      environment=np.zeros(1, np.int32),
+    )
 
 
 def load(
   config: RunConfig, vocabulary: tuple[str, ...] = (), *, with_sources: bool = True
 ) -> RunData:
-  """Opens everything that a run reads and hides the target's actions.
+  """Opens everything that a run reads and draws the target's labels.
 
   Args:
     config: of the run.
@@ -77,57 +130,66 @@ def load(
 
   Raises:
     UserError: a dataset cannot be used, or its observations have another form
-      than the target's.
+      than the target's, or were made in another way.
   """
-  target = open_dataset(config.data.target)
-  folders = config.data.sources if with_sources else ()
-  sources = tuple(open_dataset(folder) for folder in folders)
-  for folder, source in zip(folders, sources, strict=True):
-    if source.spec.observation != target.spec.observation:
-      raise UserError(
-        f'{folder}, field observation: expected the form of the target '
-        f'{config.data.target}, {_form(target)}; found {_form(source)}. Record both '
-        'with the same --observation.'
-      )
-  _check_environments(config, (target, *sources))
-  hashes = [pool.manifest_hash for pool in (target, *sources)]
-  for folder, digest in zip((config.data.target, *folders), hashes, strict=True):
+  folders = (config.data.target, *(config.data.sources if with_sources else ()))
+  target, *sources = sets = [open_set(folder, config.data) for folder in folders]
+  for folder, source in zip(folders[1:], sources, strict=True):
+    _check_alike(folder, source.spec, config.data.target, target.spec)
+  _check_environments(config, sets)
+  hashes = [each.manifest_hash for each in sets]
+  for folder, digest in zip(folders, hashes, strict=True):
     if hashes.count(digest) > 1:
       raise UserError(
         f'{folder}: the same dataset is named twice among data.target and '
         'data.sources; a source shows all its actions. Name each once.'
       )
   labels = labelling.draw_labels(
-    target,
+    target.index,
     config.data.labels,
     config.seed,
     config.data.segment_length,
     config.data.heldout_share,
   )
-  all_labelled = methods.get(config.method).all_labelled
-  visible = target if all_labelled else labelling.hide_actions(target, labels)
-  everyone = [pool.spec for pool in (target, *sources)]
-  names = specs.joint_vocabulary(everyone, vocabulary)
-  return RunData(target, visible, sources, labels, names)
+  names = specs.joint_vocabulary([each.spec for each in sets], vocabulary)
+  return RunData(target, tuple(sources), labels, names)
 
 
-def _check_environments(config: RunConfig, pools) -> None:
+def _check_alike(folder: str, found: EnvironmentSpec, target: str, expected) -> None:
+  """Raises where a source shows its environment in another way than the target."""
+  if found.observation != expected.observation:
+    raise UserError(
+      f'{folder}, field observation: expected the form of the target {target}, '
+      f'{_form(expected)}; found {_form(found)}. Record both with the same '
+      '--observation.'
+    )
+  differing = found.protocol.differences(expected.protocol, specs.SEEN_FIELDS)
+  if differing:
+    raise UserError(
+      f'{folder}, field protocol: {", ".join(differing)} as in the target {target}. '
+      'Record both under one protocol.'
+    )
+
+
+def _check_environments(config: RunConfig, sets) -> None:
   folders = (config.data.target, *config.data.sources)
-  named = config.data.environments or [pool.spec.name for pool in pools]
-  for folder, pool, name in zip(folders, pools, named, strict=False):
-    if pool.spec.name != name:
+  named = config.data.environments or [each.spec.name for each in sets]
+  for folder, each, name in zip(folders, sets, named, strict=False):
+    if each.spec.name != name:
       raise UserError(
         f'{folder}, field environment: expected {name}, as the config says, found '
-        f'{pool.spec.name}. Record it anew or correct data.environments.'
+        f'{each.spec.name}. Record it anew or correct data.environments.'
       )
 
 
-def _form(pool: Pool) -> str:
-  observation = pool.spec.observation
+def _form(spec: EnvironmentSpec) -> str:
+  observation = spec.observation
   return f'{observation.kind} {observation.dtype} {list(observation.shape)}'
 
 
-def make_mixture(config: RunConfig, data: RunData) -> Mixture:
+def make_mixture(
+  config: RunConfig, data: RunData, host: int = 0, num_hosts: int = 1
+) -> Mixture:
   """The streams that train a method in its phase (Table 2), with their shares.
 
   Source environments and the target have equal shares. Within the target the
@@ -138,15 +200,13 @@ def make_mixture(config: RunConfig, data: RunData) -> Mixture:
   the target's share of the DT's loss equal to a source's.
   """
   uses = methods.parts(config.method, config.phase)
+  length = config.model.num_transitions
+  view = View(data.vocabulary, 0, length, config.seed, host, num_hosts)
   streams = []
   if 'source' in uses:
     for index, source in enumerate(data.sources):
-      reader = _reader(config, data, source, index + 1)
-      ends = np.arange(source.num_transitions)
-      streams.append(
-        _stream(f'source {index}', reader, ends, Fraction(1), uses['source'])
-      )
-  reader = _reader(config, data, data.visible, 0)
+      windows = source.windows(view._replace(environment=index + 1), None, False)
+      streams.append(_stream(f'source {index}', windows, Fraction(1), uses['source']))
   share = Fraction(config.data.labelled_share).limit_denominator(1000)
   share = {'labelled': share, 'target': 1 - share}
   if len(uses.keys() & share.keys()) == 1:
@@ -160,22 +220,17 @@ def make_mixture(config: RunConfig, data: RunData) -> Mixture:
   if 'labelled' in uses:
     # The DT has no place for the first transitions of a window: a method that trains
     # nothing else draws windows whose context holds a label.
-    only_policy = not uses['labelled'].idm
-    length = config.model.context if only_policy else config.model.num_transitions
-    ends = labelling.labelled_windows(data.target, data.labels, length)
-    stream = _stream('labelled', reader, ends, share['labelled'], uses['labelled'])
+    within = length if uses['labelled'].idm else config.model.context
+    windows = data.target.labelled(view, data.labels, within)
+    stream = _stream('labelled', windows, share['labelled'], uses['labelled'])
     streams.append(dataclasses.replace(stream, policy_weight=pool_weight))
   if 'target' in uses:
-    ends = labelling.trained_transitions(data.target, data.labels)
-    stream = _stream('target', reader, ends, share['target'], uses['target'])
+    is_hidden = not methods.get(config.method).all_labelled
+    windows = data.target.windows(view, data.labels, is_hidden)
+    stream = _stream('target', windows, share['target'], uses['target'])
     streams.append(dataclasses.replace(stream, policy_weight=target_weight))
   return Mixture(streams, config.training.batch_size, config.seed)
 
 
-def _reader(config, data, pool, environment) -> WindowReader:
-  return WindowReader(pool, data.vocabulary, environment, config.model.num_transitions)
-
-
-def _stream(name, reader, ends, share, use: methods.Use) -> Stream:
-  windows = PoolWindows(reader, ends)
+def _stream(name: str, windows: Windows, share, use: methods.Use) -> Stream:
   return Stream(name, windows, share, float(use.idm), float(use.policy), use.relabel)

@@ -5,7 +5,6 @@ import pathlib
 from typing import Any
 
 from alpt_jax.acting.rollout import Player
-from alpt_jax.data.labels import evaluation_windows
 from alpt_jax.experiment import idm_scores, playing
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
@@ -28,15 +27,7 @@ class Evaluator:
       for suffix, heldout in (('', False), ('_heldout', True)):
         if heldout and not data.labels.heldout_episodes:
           continue
-        self._truth[suffix] = evaluation_windows(
-          data.target,
-          data.labels,
-          data.vocabulary,
-          config.seed,
-          config.evaluation.num_transitions,
-          heldout=heldout,
-          window_length=config.model.num_transitions,
-        )
+        self._truth[suffix] = data.evaluation(config, heldout)
     self._constants = {}
     self._arena = playing.find_arena(self._spec, config.evaluation, config.seed)
     if self._arena is not None:

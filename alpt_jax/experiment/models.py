@@ -67,7 +67,12 @@ def build(
   num_actions: int,
   return_range: tuple[int, int],
 ) -> StepConfig:
-  """Models and optimisers of a run; equal for runs that can share programs."""
+  """Models and optimisers of a run; equal for runs that can share programs.
+
+  Raises:
+    UserError: the observations are no images, which `model.idm_form` or
+      `training.shift` asks for.
+  """
   model = config.model
   shared: dict[str, Any] = {
     'num_actions': num_actions,
@@ -79,9 +84,16 @@ def build(
     'patch_size': model.patch_size,
     'dtype': jnp.dtype(model.dtype),
   }
+  if config.training.shift and observation.kind != 'image':
+    raise UserError(
+      'training.shift: expected 0 for observations of kind '
+      f"'{observation.kind}', which have no pixels, found {config.training.shift}."
+    )
   idm = None
   if methods.get(config.method).has_idm:
-    idm = InverseDynamics(num_transitions=model.num_transitions, **shared)
+    idm = InverseDynamics(
+      num_transitions=model.num_transitions, form=model.idm_form, **shared
+    )
   # Read by a cosine only; left out elsewhere, so that runs of any length are equal.
   is_cosine = config.optimizer.schedule == 'cosine'
   num_steps = config.training.num_steps if is_cosine else 0
@@ -94,6 +106,7 @@ def build(
     relabelling=config.training.relabelling,
     confidence_weighting=config.training.confidence_weighting,
     loss_normalisation=config.training.loss_normalisation,
+    shift=config.training.shift if idm else 0,
   )
 
 

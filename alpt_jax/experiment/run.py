@@ -6,11 +6,9 @@ import os
 import pathlib
 
 import jax
-import numpy as np
 
 from alpt_jax import specs
 from alpt_jax.data.labels import load_labels, save_labels
-from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import Preempted, UserError
 from alpt_jax.experiment import datasets, models
 from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
@@ -92,9 +90,7 @@ class Run:
   @property
   def example(self) -> Window:
     """One window of the run's shapes."""
-    length = self.config.model.num_transitions
-    reader = WindowReader(self.data.visible, self.data.vocabulary, 0, length)
-    return reader(np.zeros(1, np.int64))
+    return self.data.example(self.config.model.num_transitions)
 
   def fresh_state(self) -> TrainState:
     """Step 0: from the seed, or from the initial run's last checkpoint."""
@@ -181,8 +177,8 @@ class Run:
       )
 
   def _batch_fn(self):
-    mixture = datasets.make_mixture(self.config, self.data)
     host, num_hosts = jax.process_index(), jax.process_count()
+    mixture = datasets.make_mixture(self.config, self.data, host, num_hosts)
 
     def batch(step: int):
       return sharding.place_batch(mixture.batch(step, host, num_hosts), self.mesh)

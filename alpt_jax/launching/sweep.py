@@ -38,7 +38,7 @@ class Sweep:
   name: str
   folder: pathlib.Path
   runs: Mapping[pathlib.Path, RunConfig]
-  recordings: Mapping[pathlib.Path, Recording]
+  recordings: Mapping[pathlib.Path, Any]
 
   @property
   def stages(self) -> list[dict[pathlib.Path, RunConfig]]:
@@ -65,7 +65,7 @@ def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
     raise UserError(f'--out: {folder}: expected a path without commas.')
   get_config = _load_get_config(pathlib.Path(config.run_config))
   runs: dict[pathlib.Path, RunConfig] = {}
-  recordings: dict[pathlib.Path, Recording] = {}
+  recordings: dict[pathlib.Path, Any] = {}
   for entry in config.runs:
     text, changes = (entry, {}) if isinstance(entry, str) else entry
     fields = get_config(f'{text},root={folder / "data"}')
@@ -99,17 +99,24 @@ def _run_name(run: RunConfig) -> str:
 
 
 def _recordings_of(run: RunConfig, fields: Mapping[str, Any]):
-  """Dataset folder -> recording, for the datasets of a run that name theirs."""
+  """Dataset folder -> recording, for the datasets of a run that name theirs.
+
+  Every seed has mazes of its own; a game is recorded once for all of them.
+  """
   folders = (run.data.target, *run.data.sources)
-  return {
-    pathlib.Path(folder): Recording(
-      environment, run.data.observation, seed=run.seed, **fields
-    )
-    for folder, environment in zip(folders, run.data.environments, strict=True)
-  }
+  recordings: dict[pathlib.Path, Any] = {}
+  for folder, environment in zip(folders, run.data.environments, strict=True):
+    if environment.startswith('atari/'):
+      from alpt_jax.experiment.recording_atari import AtariRecording  # the emulator's
+
+      recording = AtariRecording(environment, **fields)
+    else:
+      recording = Recording(environment, run.data.observation, seed=run.seed, **fields)
+    recordings[pathlib.Path(folder)] = recording
+  return recordings
 
 
-def missing_recordings(sweep: Sweep) -> dict[pathlib.Path, Recording]:
+def missing_recordings(sweep: Sweep) -> dict[pathlib.Path, Any]:
   """The datasets that are not there yet."""
   return {f: r for f, r in sweep.recordings.items() if not f.exists()}
 
@@ -118,7 +125,12 @@ def record_missing(sweep: Sweep) -> None:
   """Records the datasets that are not there yet."""
   for folder, recording in missing_recordings(sweep).items():
     print(f'recording {recording.environment} -> {folder}', flush=True)
-    record(recording, folder)
+    if isinstance(recording, Recording):
+      record(recording, folder)
+    else:
+      from alpt_jax.experiment.recording_atari import record_atari
+
+      record_atari(recording, folder)
 
 
 def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:

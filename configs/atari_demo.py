@@ -1,0 +1,59 @@
+"""ALPT on Atari, at the size of a laptop: five recorded games, 300 labels.
+
+  ./launch/atari_demo.sh                     about 20 minutes on 2 cores
+  TARGET=Breakout ./launch/atari_demo.sh
+  ./launch/atari_demo.sh --smoke             the same way in two minutes; learns nothing
+
+The other four games of section 5.3 are recorded with their actions and pretrained on
+once. For each of five draws of 300 labels the target is then learnt from that base
+(ALPT) and from nothing (DT1-IDM). Recordings, base and evaluation are shared, so that
+the difference is one of pairs.
+"""
+
+import ml_collections
+
+SIZES = ('small', 'smoke', 'paper')
+
+
+def get_config(text: str = '') -> ml_collections.ConfigDict:
+  """`text` is 'target,size', both optional; sizes: small, smoke, paper (a GPU)."""
+  target, _, size = text.partition(',')
+  target, size = target or 'SpaceInvaders', size or 'small'
+  if size not in SIZES:
+    raise ValueError(f"size '{size}' is not known. Known: {', '.join(SIZES)}")
+  is_smoke, is_paper = size == 'smoke', size == 'paper'
+  config = ml_collections.ConfigDict()
+  config.experiment = 'atari-demo'
+  # The file that makes a run's config out of one of `runs`.
+  config.run_config = 'configs/atari.py'
+  labels = 10_000 if is_paper else 300
+  common = f'target={target},labels={labels},size={"paper" if is_paper else "small"}'
+  seeds = range(1 if is_smoke or is_paper else 5)
+  base = {'title': 'base', 'training': {'num_steps': _steps(size)[0]}}
+  tuned = {'training': {'num_steps': _steps(size)[1]}}
+  runs = [(f'{common},phase=sources', base)]
+  for seed in seeds:
+    draw = f'{common},phase=finetune,seed={seed}'
+    start = {'title': 'ALPT', 'initial': f'base-labels{labels}-seed0'}
+    runs.append((f'{draw},method=alpt', {**tuned, **start}))
+    runs.append((f'{draw},method=dt1-idm', {**tuned, 'title': 'DT1-IDM'}))
+  config.runs = tuple(runs)
+  # Fields of every run's config that differ from configs/atari.py.
+  config.overrides = overrides = ml_collections.ConfigDict()
+  overrides.data = ml_collections.ConfigDict()
+  # Six windows in a row: 300 labels in one or two episodes would say little.
+  overrides.data.segment_length = 50 if is_paper else 10
+  overrides.evaluation = evaluation = ml_collections.ConfigDict()
+  if is_smoke:
+    evaluation.num_transitions = 256
+    evaluation.num_episodes = 2
+    evaluation.max_steps = 40
+  config.record = record = ml_collections.ConfigDict()
+  # Of each game: 25 minutes of play.
+  record.transitions = 1_500 if is_smoke else 200_000 if is_paper else 30_000
+  return config
+
+
+def _steps(size: str) -> tuple[int, int]:
+  """Optimiser steps of the base and of each finetuning (ours)."""
+  return {'smoke': (4, 4), 'small': (600, 200), 'paper': (10_000, 3_000)}[size]
