@@ -160,6 +160,13 @@ def test_pretrain_finetune_evaluate_report(tmp_path, recorded, compiled):
   for name in ('idm_accuracy', 'success_sampled', 'success_greedy', 'optimal'):
     assert scores[name] == evaluated[name]
   assert (tuned / 'episode.gif').stat().st_size > 0
+  # Another protocol than the run's own is refused by name, unless it is meant.
+  other = '--protocol=max_episode_steps=3'
+  _, stderr = run('evaluate', f'--run={tuned}', other, expect=2, env=compiled)
+  assert '--protocol: max_episode_steps 3, not ' in stderr
+  run('evaluate', f'--run={tuned}', other, '--other_protocol', env=compiled)
+  scores = json.loads((tuned / 'scores.json').read_text())
+  assert scores['protocol'] == {'max_episode_steps': 3}
   run('report', f'--runs={tmp_path}')
   with open(tmp_path / 'results.csv') as file:
     reported = list(csv.DictReader(file))

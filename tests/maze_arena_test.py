@@ -4,27 +4,25 @@ import dataclasses
 
 import jax
 import numpy as np
+import pytest
 from PIL import Image
 
 from alpt_jax.acting.policy import ActingConfig
 from alpt_jax.acting.rollout import OneByOne, Player, play
 from alpt_jax.envs import maze
+from alpt_jax.errors import UserError
 from alpt_jax.experiment import playing
-from alpt_jax.experiment.config import EvaluationConfig
 from alpt_jax.experiment.maze_arena import MazeArena
 from alpt_jax.models.decision_transformer import DecisionTransformer
-
-CONFIG = EvaluationConfig(
-  num_transitions=8, num_episodes=10, max_steps=5, sticky_actions=0.0, max_noops=0
-)
+from alpt_jax.specs import Protocol
 
 
 def _spec(name='maze/blocked:20/3', **changes):
-  return maze.Maze(name, **changes).environment_spec
+  return maze.Maze(name, max_episode_steps=5, **changes).environment_spec
 
 
 def _first_observations(spec, seed):
-  starts = MazeArena(spec, CONFIG, seed).starts()
+  starts = MazeArena(spec, 10, seed).starts()
   return np.stack([start()[1].observation for start in starts])
 
 
@@ -35,7 +33,7 @@ def test_every_method_of_a_seed_plays_the_same_pairs_and_seeds_differ():
 
 
 def test_episodes_of_one_layout_do_not_disturb_each_other():
-  starts = MazeArena(_spec(), CONFIG, 0).starts()
+  starts = MazeArena(_spec(), 10, 0).starts()
   one, first = starts[0]()
   kept = np.array(first.observation)
   other, _ = starts[1]()
@@ -53,15 +51,33 @@ def test_a_fixed_goal_is_the_goal_of_every_scored_episode():
 
 
 def test_reference_policies_are_ordered_and_the_optimal_one_never_fails():
-  config = dataclasses.replace(CONFIG, num_episodes=100, max_steps=50)
-  scores = MazeArena(_spec(), config, 0).references()
+  spec = dataclasses.replace(_spec(), protocol=Protocol(50))
+  scores = MazeArena(spec, 100, 0).references()
   assert scores['random_walk'] < 0.3 < scores['behaviour'] < scores['optimal'] == 1.0
 
 
 def test_an_environment_that_cannot_be_played_has_no_arena():
   spec = dataclasses.replace(_spec(), name='doom/e1m1')
-  assert playing.find_arena(spec, CONFIG, 0) is None
-  assert isinstance(playing.find_arena(_spec(), CONFIG, 0), MazeArena)
+  assert playing.find_arena(spec, Protocol(5), 10, 0) is None
+  assert isinstance(playing.find_arena(_spec(), Protocol(5), 10, 0), MazeArena)
+
+
+def test_a_maze_knows_no_sticky_actions():
+  with pytest.raises(UserError, match='sticky_actions'):
+    playing.find_arena(_spec(), Protocol(5, sticky_actions=0.25), 10, 0)
+
+
+def test_a_protocol_is_changed_field_by_field():
+  known = Protocol(5)
+  wanted = playing.parse_protocol('sticky_actions=0.5,life_loss_ends=True', known)
+  assert wanted == Protocol(5, sticky_actions=0.5, life_loss_ends=True)
+  for text, message in (
+    ('sticky=1', "'sticky' is not known; did you mean 'sticky_actions'"),
+    ('max_noops=x', "max_noops: expected int like 0, found 'x'"),
+    ('max_pool=1', "max_pool: expected bool like False, found '1'"),
+  ):
+    with pytest.raises(UserError, match=message):
+      playing.parse_protocol(text, known)
 
 
 def test_a_film_holds_every_step_of_every_filmed_episode(tmp_path):
@@ -80,7 +96,7 @@ def test_a_film_holds_every_step_of_every_filmed_episode(tmp_path):
     jax.random.key(0), observations, empty, empty, empty > 0, empty, empty == 0
   )['params']
   player = Player(policy, params, ActingConfig(), spec.action_names, spec)
-  arena = MazeArena(spec, CONFIG, 0)
+  arena = MazeArena(spec, 10, 0)
   arena.film(player, tmp_path / 'film.gif')
   stage = OneByOne(arena.starts()[:3])
   played = play(player, stage, 3, max_steps=5, seed=0, greedy=[False] * 3)

@@ -8,7 +8,7 @@ observations.
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,13 @@ _MIN_PER_CELL = 100
 
 
 def make_card(
-  pool: Pool, ceiling: float | None = None, source: str = ''
+  pool: Pool,
+  ceiling: float | None = None,
+  source: str = '',
+  *,
+  visible: Mapping[str, float] | None = None,
+  num_unchanged: int | None = None,
+  remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Describes a dataset in plain JSON types.
 
@@ -38,6 +44,11 @@ def make_card(
       the environment allows to compute it (two actions with the same effect
       cannot be told apart).
     source: where the episodes come from, for example the recording command.
+    visible: where an emulator can tell, `accuracy` and `accuracy_merged` of an
+      oracle that sees what every action leads to, and knows how often each is taken.
+    num_unchanged: transitions after which the observation is the same, where they
+      were counted elsewhere; `pool.observations` are then not read.
+    remarks: warnings that the pool itself does not show.
 
   Returns:
     counts; shares in [0, 1], of transitions unless the name says `episode`;
@@ -52,6 +63,8 @@ def make_card(
   num_labelled = int(counts.sum())
   lasts = pool.starts + pool.lengths - 1
   raw_returns = np.add.reduceat(pool.rewards.astype(np.float64), pool.starts)
+  if num_unchanged is None:
+    num_unchanged = _num_unchanged(pool)
   card = {
     'environment': pool.spec.name,
     'source': source,
@@ -65,19 +78,21 @@ def make_card(
     'action_entropy': _entropy(counts) if num_labelled else None,
     'next_action_entropy': _next_entropy(pairs) if pairs.any() else None,
     'uniform_entropy': float(np.log(len(counts))),
-    'unchanged_share': _num_unchanged(pool) / pool.num_transitions,
+    'unchanged_share': num_unchanged / pool.num_transitions,
     'terminal_episode_share': float((pool.discounts[lasts] == 0).mean()),
     'clipped_reward_share': float((np.abs(pool.rewards) > 1).mean()),
     'return_quantiles': _quantiles(raw_returns),
     'clipped_return_quantiles': _quantiles(pool.returns_to_go[pool.starts]),
     'length_quantiles': _quantiles(pool.lengths),
     'best_possible_idm_accuracy': ceiling,
+    'visible_accuracy': visible['accuracy'] if visible else None,
+    'visible_accuracy_merged': visible['accuracy_merged'] if visible else None,
   }
   if _looks_random(pairs):
     warnings = ['Actions look uniform and independent: is this random play?']
   else:
     warnings = []
-  card['warnings'] = warnings + _warnings(card)
+  card['warnings'] = [*remarks, *warnings, *_warnings(card)]
   return card
 
 
@@ -197,6 +212,8 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     'Best possible accuracy of an inverse dynamics model': _percent(
       card['best_possible_idm_accuracy']
     ),
+    'What the next screen shows of an action': _percent(card['visible_accuracy']),
+    'The same, FIRE left out': _percent(card['visible_accuracy_merged']),
   }
   lines += ['| | |', '|---|---|']
   lines += [f'| {name} | {_cell(value)} |' for name, value in rows.items()]

@@ -51,8 +51,11 @@ def from_spec(spec: EnvironmentSpec) -> 'Maze':
   """The maze that a dataset was recorded in, or a policy was trained for.
 
   Raises:
-    UserError: the spec is not that of a maze.
+    UserError: the spec is not that of a maze, or its protocol an emulator's.
   """
+  others = spec.protocol.differences(Protocol(spec.protocol.max_episode_steps))
+  if others:
+    raise UserError(f'{spec.name}, field protocol: a maze knows no {others[0]}.')
   name, _, goal = spec.name.partition(_GOAL_PART)
   goal = tuple(int(place) for place in goal.split(',')) if goal else None
   name = parse_name(name)

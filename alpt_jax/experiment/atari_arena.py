@@ -1,6 +1,5 @@
 """How policies are scored in an Atari game: whole episodes in the real emulator."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -10,7 +9,6 @@ from alpt_jax import specs
 from alpt_jax.acting import scores
 from alpt_jax.acting.rollout import Moment, OneByOne, Player, play
 from alpt_jax.envs.atari import Atari, AtariBatch
-from alpt_jax.experiment.config import EvaluationConfig
 from alpt_jax.experiment.pictures import save_gif
 
 # Ours; evaluation never shares a seed with recording.
@@ -24,11 +22,12 @@ _CAPTION_HEIGHT = 14
 class AtariArena:
   """`num_episodes` episodes side by side, actions sampled (Lee et al., 2022)."""
 
-  def __init__(self, spec: specs.EnvironmentSpec, config: EvaluationConfig, seed: int):
-    self._spec = dataclasses.replace(spec, protocol=config.protocol_of(spec.protocol))
+  def __init__(self, spec: specs.EnvironmentSpec, num_episodes: int, seed: int):
+    """Plays under `spec.protocol`; starts no emulator yet."""
+    self._spec = spec
     self._game = specs.atari_game(spec)
-    first = _EPISODE_SEED + seed * config.num_episodes
-    self._seeds = list(range(first, first + config.num_episodes))
+    first = _EPISODE_SEED + seed * num_episodes
+    self._seeds = list(range(first, first + num_episodes))
     self._seed = seed
 
   def references(self) -> dict[str, float]:

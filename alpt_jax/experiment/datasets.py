@@ -44,7 +44,7 @@ def open_set(folder: str, config: DataConfig) -> RecordedSet:
   Raises:
     UserError: as `open_dataset`, or the shards cannot be read.
   """
-  if not _holds_shards(folder):
+  if not holds_shards(folder):
     return PoolSet(open_dataset(folder))
   from alpt_jax.data import rl_unplugged  # which imports TensorFlow
 
@@ -62,7 +62,7 @@ def open_set(folder: str, config: DataConfig) -> RecordedSet:
   return ShardSet(manifest, root or '.', cache)
 
 
-def _holds_shards(folder: str) -> bool:
+def holds_shards(folder: str) -> bool:
   """Whether a folder is a game of RL Unplugged, by the names of its files."""
   if folder.startswith('gs://'):
     return True

@@ -8,6 +8,7 @@ from alpt_jax.acting.rollout import Player
 from alpt_jax.experiment import idm_scores, playing
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
+from alpt_jax.specs import Protocol
 from alpt_jax.training.step import IDM, POLICY, StepConfig, TrainState
 
 
@@ -28,15 +29,21 @@ class Evaluator:
         if heldout and not data.labels.heldout_episodes:
           continue
         self._truth[suffix] = data.evaluation(config, heldout)
-    self._constants = {}
-    self._arena = playing.find_arena(self._spec, config.evaluation, config.seed)
-    if self._arena is not None:
-      self._constants = self._arena.references()
-    else:
+    self._of_card = {}
+    if step_config.idm is not None:
+      self._of_card = _from_card(pathlib.Path(config.data.target))
+    self.play_under(config.evaluation.protocol_of(self._spec.protocol))
+    if not self.can_play:
       print(f'{self._spec.name}: cannot be played here, so play is not scored')
-    ceiling = _ceiling(pathlib.Path(config.data.target))
-    if ceiling is not None and step_config.idm is not None:
-      self._constants['idm_ceiling'] = ceiling
+
+  def play_under(self, protocol: Protocol) -> None:
+    """Sets how episodes are played; the run's own protocol unless called."""
+    self.protocol = protocol
+    config = self._config
+    self._arena = playing.find_arena(
+      self._spec, protocol, config.evaluation.num_episodes, config.seed
+    )
+    self._references = self._arena.references() if self.can_play else {}
 
   @property
   def can_play(self) -> bool:
@@ -51,7 +58,7 @@ class Evaluator:
       metrics |= {f'idm_{name}{suffix}': value for name, value in found.items()}
     if self.can_play:
       metrics |= self._arena.scores(self._player(state))
-    return {**metrics, **self._constants}
+    return {**metrics, **self._references, **self._of_card}
 
   def per_action(self, state: TrainState) -> dict[str, dict[str, Any]]:
     """The IDM's recall and precision for each action; {} without an IDM."""
@@ -79,9 +86,19 @@ class Evaluator:
     )
 
 
-def _ceiling(folder: pathlib.Path) -> float | None:
-  """The best possible IDM accuracy, where the dataset's card knows it."""
+# What a dataset's card may know of its actions -> what it is called here.
+_OF_CARD = {
+  'best_possible_idm_accuracy': 'idm_ceiling',
+  'visible_accuracy': 'idm_visible',
+  'visible_accuracy_merged': 'idm_visible_merged',
+}
+
+
+def _from_card(folder: pathlib.Path) -> dict[str, float]:
+  """How well an IDM could do, where the dataset's card knows it."""
   path = folder / 'card.json'
   if not path.is_file():
-    return None
-  return json.loads(path.read_text()).get('best_possible_idm_accuracy')
+    return {}
+  card = json.loads(path.read_text())
+  found = {ours: card.get(theirs) for theirs, ours in _OF_CARD.items()}
+  return {name: value for name, value in found.items() if value is not None}

@@ -10,7 +10,6 @@ import numpy as np
 from alpt_jax.acting import scores
 from alpt_jax.acting.rollout import OneByOne, Player, StartFn, play
 from alpt_jax.envs import demonstrators, maze
-from alpt_jax.experiment.config import EvaluationConfig
 from alpt_jax.experiment.pictures import save_gif
 from alpt_jax.specs import EnvironmentSpec
 
@@ -27,11 +26,16 @@ _HELD = 6
 class MazeArena:
   """Random (start, goal) pairs in one maze, played sampled and again greedily."""
 
-  def __init__(self, spec: EnvironmentSpec, config: EvaluationConfig, seed: int):
+  def __init__(self, spec: EnvironmentSpec, num_episodes: int, seed: int):
+    """Draws the pairs; an episode is granted `spec.protocol.max_episode_steps`.
+
+    Raises:
+      UserError: not a maze, or a protocol that only emulators know.
+    """
     self._maze = maze.from_spec(spec)
-    self._within = config.max_steps
+    self._within = spec.protocol.max_episode_steps
     self._seed = seed
-    self._pairs = _pairs(self._maze, config.num_episodes, seed)
+    self._pairs = _pairs(self._maze, num_episodes, seed)
 
   def references(self) -> dict[str, float]:
     """Success of the scripted policies on the same episodes."""

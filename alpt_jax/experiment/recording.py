@@ -157,16 +157,30 @@ def card_of(folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: not a dataset, or damaged.
   """
-  from alpt_jax.experiment.datasets import open_dataset  # loads JAX
+  from alpt_jax.experiment import datasets  # loads JAX
 
-  pool = open_dataset(folder)
+  if datasets.holds_shards(str(folder)):
+    from alpt_jax.experiment.shard_set import card_of_shards
+
+    return card_of_shards(folder)
+  pool = datasets.open_dataset(folder)
   known: dict[str, Any] = {}
   with contextlib.suppress(OSError, ValueError):
     known = json.loads((folder / 'card.json').read_text())
   if known.get('manifest_hash') != pool.manifest_hash:
     known = {}
-  ceiling = known.get('best_possible_idm_accuracy')
-  return make_card(pool, ceiling, known.get('source', ''))
+  visible = None
+  if known.get('visible_accuracy') is not None:
+    visible = {
+      'accuracy': known['visible_accuracy'],
+      'accuracy_merged': known['visible_accuracy_merged'],
+    }
+  return make_card(
+    pool,
+    known.get('best_possible_idm_accuracy'),
+    known.get('source', ''),
+    visible=visible,
+  )
 
 
 def _cells(pool: Pool) -> np.ndarray:

@@ -15,6 +15,7 @@ from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.data.shards import write_shards
 from alpt_jax.envs import atari_demonstrators as demonstrators
 from alpt_jax.envs.atari import Atari
+from alpt_jax.envs.atari_ceiling import ceiling, sampled_effects
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.recording import (
   check_positive,
@@ -26,6 +27,8 @@ from alpt_jax.types import Episode
 
 # Ours: seconds between two lines about a long recording.
 _SECONDS_PER_LINE = 10
+# Ours: states whose actions are all tried, about two seconds.
+_LOOKED_AT = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +101,9 @@ def record_atari(
     if rlds:
       metadata = {'environment': spec.name, 'policy': 'epsilon_script'}
       write_rlds(partial, pool, metadata)
-    write_card(partial, make_card(pool, None, command(recording, folder, rlds)))
+    source = command(recording, folder, rlds)
+    visible = _visible(pool, recording)
+    write_card(partial, make_card(pool, None, source, visible=visible))
     Image.fromarray(_best_episode(pool)).save(partial / 'picture.png')
   return pool
 
@@ -115,6 +120,17 @@ def _spec(recording: AtariRecording) -> specs.EnvironmentSpec:
     max_episode_steps=recording.max_episode_steps,
   )
   return specs.atari_spec(game, protocol)
+
+
+def _visible(pool: Pool, recording: AtariRecording) -> dict[str, float]:
+  """What the screen shows of the recorded actions, from as many states as will do."""
+  alike, _ = sampled_effects(pool.spec, _LOOKED_AT, recording.seed, recording.epsilon)
+  counts = np.bincount(pool.actions, minlength=len(pool.spec.action_names))
+  merged = specs.fire_merged(pool.spec.action_names)
+  return {
+    'accuracy': ceiling(alike, counts),
+    'accuracy_merged': ceiling(alike, counts, merged),
+  }
 
 
 def _reported(

@@ -3,14 +3,18 @@
 import dataclasses
 import os
 import pathlib
+import tempfile
+from typing import Any
 
 import numpy as np
 
 from alpt_jax.data import labels as labelling
 from alpt_jax.data import slices
+from alpt_jax.data.card import make_card
 from alpt_jax.data.labels import Labels
 from alpt_jax.data.manifest import Manifest
 from alpt_jax.data.mixture import OrderKey, PoolWindows, Windows
+from alpt_jax.data.pool import Pool
 from alpt_jax.data.slices import SlicedPool
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.experiment.recorded import View
@@ -109,6 +113,45 @@ class ShardSet:
     finally:
       partial.unlink(missing_ok=True)
     return pool
+
+
+def card_of_shards(folder: pathlib.Path) -> dict[str, Any]:
+  """The data card of a game's shards, all runs that are there; reads all of them.
+
+  Frames are compared as they are encoded, which tells equal ones alike.
+
+  Raises:
+    UserError: a shard is damaged.
+  """
+  from alpt_jax.data import rl_unplugged  # which imports TensorFlow
+
+  root, game = os.fspath(folder.parent), folder.name
+  runs = sorted({int(path.name.split('-')[0][4:]) for path in folder.glob('run_*-*')})
+  with tempfile.TemporaryDirectory() as cache:
+    manifest = rl_unplugged.scan(root, game, cache, runs)
+  columns, num_unchanged = [], 0
+  for _, episode in rl_unplugged.read_episodes(manifest, root):
+    pairs = zip(episode.frames[:-1], episode.frames[1:], strict=True)
+    num_unchanged += sum(before == after for before, after in pairs)
+    columns.append(episode[1:])
+  actions, rewards, discounts = map(np.concatenate, zip(*columns, strict=True))
+  pool = Pool(
+    spec=manifest.spec,
+    observations=np.empty(0, np.uint8),
+    actions=actions,
+    rewards=rewards,
+    discounts=discounts,
+    lengths=manifest.lengths,
+    is_labelled=np.ones(len(actions), bool),
+    manifest_hash=manifest.manifest_hash,
+  )
+  remarks = []
+  if manifest.detected_lead:
+    remarks.append(
+      f'Rewards are recorded {manifest.detected_lead} step early: set data.reward_lead.'
+    )
+  source = f'RL Unplugged shards of {game}, runs {", ".join(map(str, runs))}'
+  return make_card(pool, source=source, num_unchanged=num_unchanged, remarks=remarks)
 
 
 class _Streamed:
