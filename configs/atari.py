@@ -157,7 +157,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   training.confidence_weighting = False
   # 'token', or 'notebook' for Lee et al.'s division by the number of classes.
   training.loss_normalisation = 'token'
-  # Random shifts of the image by up to so many pixels (ours; 0: none).
+  # Random shifts of the windows that the IDM learns from, by up to so many pixels
+  # (ours; 0: none).
   training.shift = 0
   # In steps.
   training.log_every = 50 if is_paper else 25

@@ -56,4 +56,4 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
 
 def _steps(size: str) -> tuple[int, int]:
   """Optimiser steps of the base and of each finetuning (ours)."""
-  return {'smoke': (4, 4), 'small': (600, 200), 'paper': (10_000, 3_000)}[size]
+  return {'smoke': (4, 4), 'small': (900, 300), 'paper': (10_000, 3_000)}[size]

@@ -8,6 +8,10 @@ from alpt_jax.specs import ObservationSpec
 
 # Standard deviation of embedding tables, positions and encodings (Lee et al.).
 _STDDEV = 0.02
+# How loud a change of a pixel is beside the pixel (ours). Few pixels change. On five
+# Atari games pairs found the actions of Freeway, where guessing finds .34, with .33 at
+# 2 (401 steps), .37 at 8 (244) and .66 at 32 (233), and 128 was no better.
+CHANGE_SCALE = 32
 
 
 def num_observation_tokens(spec: ObservationSpec, patch_size: int) -> int:
@@ -19,6 +23,29 @@ def num_observation_tokens(spec: ObservationSpec, patch_size: int) -> int:
   if spec.kind == 'image':
     return (spec.shape[0] // patch_size) * (spec.shape[1] // patch_size)
   return 1
+
+
+def with_changes(observations, valid, dtype):
+  """Each transition's image and, in further channels, what it changed on the screen.
+
+  Two frames that lie 36 tokens apart are the same but for a few pixels; side by
+  side in one patch, their difference need not be learned first.
+
+  Args:
+    observations: `[B, T + 1, height, width, channels]` uint8.
+    valid: `[B, T]` bool, False on padding.
+    dtype: of the result.
+
+  Returns:
+    `[B, T, height, width, 2 * channels]`, o_t and CHANGE_SCALE * (o_{t+1} - o_t);
+    0 on padding, so that no difference between it and a frame shows.
+
+  Ours.
+  """
+  pixels = observations.astype(dtype)
+  changes = CHANGE_SCALE * (pixels[:, 1:] - pixels[:, :-1])
+  frames = jnp.concatenate([pixels[:, :-1], changes], axis=-1)
+  return jnp.where(valid[:, :, None, None, None], frames, 0)
 
 
 class ObservationEmbedding(nn.Module):

@@ -16,6 +16,7 @@ import optax
 from alpt_jax import losses, relabel, returns
 from alpt_jax.models.decision_transformer import DecisionTransformer, first_valid
 from alpt_jax.models.inverse_dynamics import InverseDynamics
+from alpt_jax.training.augment import random_shift
 from alpt_jax.training.optimizer import OptimizerConfig, make_optimizer
 from alpt_jax.types import Batch, PseudoLabels, Window
 
@@ -42,6 +43,7 @@ class StepConfig:
     confidence_weighting: weigh a relabelled transition's action loss by the
       IDM's confidence (ours; off as in the paper).
     loss_normalisation: 'token' or 'notebook' (see losses.py).
+    shift: pixels by which each window that the IDM learns from is shifted at random.
   """
 
   idm: InverseDynamics | None
@@ -50,6 +52,7 @@ class StepConfig:
   relabelling: str = 'argmax'
   confidence_weighting: bool = False
   loss_normalisation: str = 'token'
+  shift: int = 0
 
   @property
   def models(self) -> dict[str, Any]:
@@ -104,11 +107,18 @@ def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
   window = batch.window
   labels = PseudoLabels(window.actions, window.is_labelled.astype(jnp.float32), None)
   if config.idm is not None:
+    seen = batch
+    if config.shift:
+      # For the labeller alone, which meets its few labels over and over; the policy
+      # has plenty of windows, and acts on screens that nobody shifts.
+      shifted = random_shift(window.observations, keys[3], config.shift)
+      seen = batch._replace(window=window._replace(observations=shifted))
     gradients[IDM], idm_metrics = jax.grad(
       functools.partial(_idm_loss, config.idm), has_aux=True
-    )(state.params[IDM], batch, keys[0])
+    )(state.params[IDM], seen, keys[0])
     logits = idm_metrics.pop('logits')
-    if config.idm.dropout:  # labels come from the whole model
+    # Labels come from the whole model and from the window as it was recorded.
+    if config.idm.dropout or config.shift:
       logits = config.idm.apply({'params': state.params[IDM]}, *_idm_inputs(window))
     labels = relabel.pseudo_label(
       logits,
