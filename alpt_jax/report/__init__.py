@@ -6,6 +6,8 @@ folder copied from another machine makes the same page, without JAX. Only
 
   runs.py     the folder of runs, read and put in order
   tables.py   results.csv, and the final table with its spread over seeds
+  measures.py what the figures are called, compared with and rounded to
+  differences.py  ALPT minus its baseline, seed by seed
   headline.py the result in a sentence of the table's numbers
   curves.py   the pictures: curves over steps and, with bars.py, final scores
   looks.py    colours and axes that all pictures share

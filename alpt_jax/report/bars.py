@@ -7,12 +7,25 @@ methods at few labels and at many is read downwards, without a legend.
 from collections.abc import Sequence
 
 from alpt_jax.report.looks import GREY, Styles, budget_name, plain_axes, short_number
-from alpt_jax.report.tables import REFERENCES, TableRow
+from alpt_jax.report.measures import METRICS, REFERENCES, is_share
+from alpt_jax.report.tables import TableRow
 
 _TITLES = {
   'idm_accuracy': 'hidden actions labelled correctly (IDM accuracy)',
   'success_sampled': 'episodes that reach the goal (success, sampled)',
+  'score': 'mean raw return of an episode (score)',
+  'score_human_normalised': 'score; 0 random play, 1 human',
 }
+
+# References that get a mark, where they are measured.
+_MARKED = (
+  *('random_walk', 'behaviour', 'score_random', 'score_human'),
+  *('idm_majority', 'idm_visible'),
+)
+# Ours: a reference further out than this many times what the bars reach would
+# squeeze them (Space Invaders: a human has 1,669); it is named at the edge.
+_FARTHEST = 1.5
+_CLOSE = 0.3  # share of the axis below which two names would overlap
 
 
 def _bands(rows: Sequence[TableRow]) -> list[tuple[str, str, list[TableRow]]]:
@@ -34,26 +47,66 @@ def bars_height(rows: Sequence[TableRow]) -> float:
 
 
 def draw_bars(figure, rows: Sequence[TableRow], styles: Styles) -> None:
-  """Draws final IDM accuracy and sampled success side by side, where measured.
+  """Draws final IDM accuracy and sampled success or score side by side.
 
-  Bars are means over seeds, whiskers one sample standard deviation, dots seeds.
+  Only what was measured gets a column. Scores of several experiments, that is of
+  games that count differently, are compared normalised where they can be. Bars are
+  means over seeds, whiskers one sample standard deviation, dots seeds.
   """
-  measured = [name for name in _TITLES if any(name in row.spreads for row in rows)]
+  measured = _columns(rows)
   figure.suptitle(
     'What a few recorded actions are worth', x=0.01, ha='left', weight='bold'
   )
   measured = measured or ['success_sampled']
   grid = figure.subplots(1, len(measured), squeeze=False, sharey=True)
   for axes, metric in zip(grid.flat, measured, strict=True):
-    _draw_column(axes, rows, metric, styles)
+    # Three columns leave no room for the long titles.
+    title = _TITLES[metric] if len(measured) < 3 else METRICS[metric]
+    _draw_column(axes, rows, metric, title, styles)
 
 
-def _draw_column(axes, rows: Sequence[TableRow], metric: str, styles: Styles) -> None:
-  axes.set_title(_TITLES[metric], loc='left', fontsize=10, pad=20)
+def _columns(rows: Sequence[TableRow]) -> list[str]:
+  """The metrics that get a column, one kind of score at most."""
+  measured = [name for name in _TITLES if any(name in row.spreads for row in rows)]
+  scored = [row for row in rows if 'score' in row.spreads and not row.is_reference]
+  several = len({row.experiment for row in scored}) > 1
+  comparable = all('score_human_normalised' in row.spreads for row in scored)
+  left_out = 'score' if several and comparable else 'score_human_normalised'
+  return [name for name in measured if name != left_out]
+
+
+def _limits(rows: Sequence[TableRow], metric: str) -> tuple[float, float]:
+  """Ends of an axis: 0 to 1 for shares; what bars and whiskers reach for others."""
+  if is_share(metric):
+    return 0, 1.14
+  ends = [0.0]
+  marks = [0.0]
+  for row in rows:
+    found = row.spreads.get(metric)
+    if found and row.is_reference:
+      marks.append(found.mean)
+    elif found:
+      deviation = found.deviation or 0
+      ends += [found.mean - deviation, found.mean + deviation, *found.values]
+  low, high = min(ends + marks), max(ends)
+  size = max(high, -low) or max(marks) or 1.0
+  low, high = low - 0.05 * size * (low < 0), high or 0.5 * size
+  near = [mark for mark in marks if mark <= _FARTHEST * high]
+  # Room at the right for the last number.
+  return low, low + 1.14 * (max(high, *near) - low)
+
+
+def _draw_column(axes, rows, metric: str, title: str, styles: Styles) -> None:
+  axes.set_title(title, loc='left', fontsize=10, pad=20)
   plain_axes(axes)
   axes.spines['left'].set_visible(False)
-  axes.set_xlim(0, 1.14)
-  axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
+  axes.set_xlim(*_limits(rows, metric))
+  if is_share(metric):
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
+  else:
+    axes.locator_params(axis='x', nbins=5)
+    axes.xaxis.set_major_formatter(lambda value, _: f'{value:,.6g}')
+    axes.axvline(0, color='#AAAAAA', linewidth=0.8)
   axes.grid(axis='x', color='#EEEEEE')
   ticks, headings, top = [], [], 0.0
   for index, (experiment, heading, band) in enumerate(_bands(rows)):
@@ -79,10 +132,17 @@ def _draw_bar(axes, place: float, row: TableRow, metric: str, colour: str) -> No
   found = row.spreads.get(metric)
   if found is None:
     text = 'has no IDM' if metric == 'idm_accuracy' and row.steps else 'not measured'
-    axes.text(0.01, place, text, va='center', fontsize=9, color='#999999')
+    axes.text(
+      0.01 * axes.get_xlim()[1] / 1.14,
+      place,
+      text,
+      va='center',
+      fontsize=9,
+      color='#999999',
+    )
     return
   axes.barh(place, found.mean, height=0.72, color=colour)
-  reach = max(found.mean, *found.values) if len(found.values) > 1 else found.mean
+  reach = max(0, found.mean, *found.values)
   if found.deviation is not None:
     ends = found.mean - found.deviation, found.mean + found.deviation
     axes.hlines(place, *ends, color='black', linewidth=1.2)
@@ -92,7 +152,7 @@ def _draw_bar(axes, place: float, row: TableRow, metric: str, colour: str) -> No
     )
     reach = max(reach, ends[1])
   axes.annotate(
-    short_number(found.mean),
+    short_number(found.mean, metric),
     xy=(reach, place),
     xytext=(5, 0),
     textcoords='offset points',
@@ -106,21 +166,46 @@ def _draw_bar(axes, place: float, row: TableRow, metric: str, colour: str) -> No
 
 def _draw_bar_references(axes, rows, experiment, metric, ends, is_first) -> None:
   """Dashed marks of what costs no labels; named above the first band."""
-  names = {REFERENCES[key][0] for key in ('random_walk', 'behaviour', 'idm_majority')}
+  names = {REFERENCES[key][0] for key in _MARKED}
+  high = axes.get_xlim()[1]
+  marks = []
   for row in rows:
     wanted = row.is_reference and row.experiment == experiment and row.method in names
     if not wanted or metric not in row.spreads:
       continue
     mean = row.spreads[metric].mean
+    name = f'{row.method} {short_number(mean, metric)}'
+    if mean > high:
+      marks.append((high, f'{name} \N{RIGHTWARDS ARROW}'))
+      continue
+    marks.append((mean, name))
     axes.vlines(mean, *ends, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=2.5)
-    if is_first:
-      axes.annotate(
-        f'{row.method} {short_number(mean)}',
-        xy=(mean, -0.7),
-        xytext=(0, 4),
-        textcoords='offset points',
-        ha='left' if mean < 0.2 else 'center',
-        fontsize=8,
-        color=GREY,
-        annotation_clip=False,
-      )
+  if is_first:
+    _name_marks(axes, sorted(marks))
+
+
+def _name_marks(axes, marks: Sequence[tuple[float, str]]) -> None:
+  """Names above their marks; names that would overlap become one text."""
+  low, high = axes.get_xlim()
+  groups = []
+  for place, name in marks:
+    if groups and place - groups[-1][-1][0] < _CLOSE * (high - low):
+      groups[-1].append((place, name))
+    else:
+      groups.append([(place, name)])
+  for group in groups:
+    first, last = group[0][0], group[-1][0]
+    align = 'left' if (first - low) * 1.14 < 0.2 * (high - low) else 'center'
+    if align == 'center' and last >= high:
+      align = 'right'
+    place = {'left': first, 'center': (first + last) / 2, 'right': last}[align]
+    axes.annotate(
+      ', '.join(name for _, name in group),
+      xy=(place, -0.7),
+      xytext=(0, 4),
+      textcoords='offset points',
+      ha=align,
+      fontsize=8,
+      color=GREY,
+      annotation_clip=False,
+    )

@@ -14,32 +14,39 @@ from matplotlib.figure import Figure
 from alpt_jax.report.bars import bars_height, draw_bars
 from alpt_jax.report.looks import (
   GREY,
+  Styles,
   budget_name,
   method_styles,
   plain_axes,
   short_number,
+)
+from alpt_jax.report.measures import (
+  METRICS,
+  REFERENCES,
+  compared_with,
+  is_share,
 )
 from alpt_jax.report.runs import (
   ALL_LABELS,
   Run,
   counted_runs,
   group_runs,
+  has_curve,
   has_metric,
   labels_rank,
   value_of,
 )
-from alpt_jax.report.tables import (
-  METRICS,
-  REFERENCES,
-  Spread,
-  final_table,
-  reference,
-  spread,
-)
+from alpt_jax.report.tables import Spread, final_table, reference, spread
 
 _PIXELS_PER_INCH = 200  # twice the size at which the page shows a picture
 _LABEL_GAP = 0.062  # height of a line of text as a share of a panel's height
 _MOST_SINGLE_LINES = 3  # seeds; with more the shade says it better
+_FARTHEST = 1.5  # ours: references beyond this many times the curves are only named
+_OVERVIEW = {
+  'success_sampled': 'Success in the target while training',
+  'score': 'Score in the target while training',
+  'idm_accuracy': 'IDM accuracy while training',
+}
 
 
 def draw_curves(runs: Sequence[Run], metric: str, title: str) -> bytes:
@@ -50,29 +57,31 @@ def draw_curves(runs: Sequence[Run], metric: str, title: str) -> bytes:
   with 2 or 3 seeds each seed is a thin line as well. A method that only ever
   ran with all labels (the oracle) stands in every panel. Dashed lines are
   references: for success the random walk, the behaviour and the optimal policy,
-  for IDM accuracy the most common action and the ceiling.
+  for a score published random and human play, for IDM accuracy the most common
+  action and the ceiling. Axes of scores are the panel's own.
 
   Args:
-    runs: any; those without the metric are left out.
+    runs: any; experiments without a run that measured the metric at two steps
+      are left out, unless all are.
     metric: key of the evaluation rows.
     title: stands above the picture.
 
   Returns:
     A PNG file's bytes.
   """
-  panels = _panels(runs)
+  panels = _panels(runs, metric)
   rows, columns = _grid(len(panels))
   figure = _figure(5.4 * columns, 3.3 * rows + 0.4)
-  _draw_panels(figure, runs, metric, title)
+  _draw_panels(figure, panels, metric, title, method_styles(runs))
   return _png(figure)
 
 
 def draw_labels_gap(runs: Sequence[Run]) -> bytes:
-  """Final IDM accuracy and success of each method at each label budget, as bars.
+  """Final IDM accuracy and success or score at each label budget, as bars.
 
-  The picture that makes a newcomer understand: with few recorded actions an IDM
-  that has seen other mazes still labels almost everything right. Bars are means
-  over seeds, whiskers one sample standard deviation, dots the seeds.
+  The picture that makes a newcomer understand what each method makes of the same
+  few recorded actions. Bars are means over seeds, whiskers one sample standard
+  deviation, dots the seeds.
 
   Returns:
     A PNG file's bytes.
@@ -84,18 +93,26 @@ def draw_labels_gap(runs: Sequence[Run]) -> bytes:
 
 
 def draw_overview(runs: Sequence[Run]) -> bytes:
-  """The bars above, sampled success over steps below: one picture for a README.
+  """The bars above, success or score over steps below: one picture for a README.
+
+  The curve is the first of `_OVERVIEW` that was measured at two steps; where none
+  was (a run that evaluates once, at its end), the bars stand alone.
 
   Returns:
     A PNG file's bytes.
   """
   rows = final_table(runs)
-  num_rows, columns = _grid(len(_panels(runs)))
+  metric = next((name for name in _OVERVIEW if has_curve(runs, name)), None)
+  if metric is None:
+    return draw_labels_gap(runs)
+  panels = _panels(runs, metric)
+  num_rows, _ = _grid(len(panels))
   heights = bars_height(rows), 3.3 * num_rows + 0.4
   figure = _figure(10.8, sum(heights))
   above, below = figure.subfigures(2, 1, height_ratios=heights)
-  draw_bars(above, rows, method_styles(runs))
-  _draw_panels(below, runs, 'success_sampled', 'Success in the target while training')
+  styles = method_styles(runs)
+  draw_bars(above, rows, styles)
+  _draw_panels(below, panels, metric, _OVERVIEW[metric], styles)
   return _png(figure)
 
 
@@ -112,18 +129,25 @@ def _png(figure: Figure) -> bytes:
   return buffer.getvalue()
 
 
-def _panels(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
-  """(name, runs) of each panel, in report order."""
+def _panels(runs: Sequence[Run], metric: str) -> list[tuple[str, list[Run]]]:
+  """(name, runs) of each panel, in report order.
+
+  An experiment without a curve of the metric gets no panel; if none has one, all
+  do, and say so.
+  """
+  names = sorted({run.experiment for run in runs})
+  by_name = {name: [run for run in runs if run.experiment == name] for name in names}
+  drawn = [name for name in names if has_curve(by_name[name], metric)] or names
   panels = []
-  for experiment in sorted({run.experiment for run in runs}):
-    own = [run for run in runs if run.experiment == experiment]
+  for name in drawn:
+    own = by_name[name]
     budgets = sorted({run.labels for run in own}, key=labels_rank)
     guests = _only_with_all_labels(own) if len(budgets) > 1 else set()
     for labels in budgets:
       shown = [run for run in own if run.labels == labels or run.method in guests]
       if all(run.method in guests for run in shown):
         continue
-      prefix = f'{experiment}: ' if len({r.experiment for r in runs}) > 1 else ''
+      prefix = f'{name}: ' if len(names) > 1 else ''
       panels.append((prefix + budget_name(labels), shown))
   return panels
 
@@ -140,10 +164,9 @@ def _grid(num_panels: int) -> tuple[int, int]:
   return -(-num_panels // columns), columns
 
 
-def _draw_panels(figure, runs: Sequence[Run], metric: str, title: str) -> None:
-  panels, styles = _panels(runs), method_styles(runs)
+def _draw_panels(figure, panels, metric: str, title: str, styles: Styles) -> None:
   rows, columns = _grid(len(panels))
-  grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+  grid = figure.subplots(rows, columns, squeeze=False, sharey=is_share(metric))
   figure.suptitle(title, x=0.01, ha='left', weight='bold', fontsize=12)
   for axes, (name, shown) in zip(grid.flat, panels, strict=False):
     _draw_panel(axes, shown, metric, name, styles)
@@ -160,31 +183,50 @@ def _draw_panel(axes, runs: Sequence[Run], metric: str, name: str, styles) -> No
   axes.yaxis.set_tick_params(labelleft=True)
   axes.locator_params(axis='x', nbins=5)
   axes.xaxis.set_major_formatter(lambda step, _: f'{step:,.0f}')
-  if metric in METRICS:
+  if is_share(metric):
     axes.set_ylim(0, 1.04)
+  else:
+    axes.yaxis.set_major_formatter(lambda value, _: f'{value:,.6g}')
   if not has_metric(runs, metric):
     axes.text(0.5, 0.5, 'not measured', color=GREY, transform=axes.transAxes)
     return
   counted = [r for group in group_runs(runs).values() for r in counted_runs(group)]
-  labels = _draw_references(axes, counted, metric)
+  labels = []
   for (_, _, method), group in group_runs(runs).items():
     end = _draw_line(axes, counted_runs(group), metric, styles[method])
     if end:
-      labels.append((end, f'{method}  {short_number(end[1])}', styles[method][0]))
+      text = f'{method}  {short_number(end[1], metric)}'
+      labels.append((end, text, styles[method][0]))
+  labels = _draw_references(axes, counted, metric) + labels
   last_step = max(r.evaluations[-1]['step'] for r in counted)
   axes.set_xlim(0, max(last_step, 1))
   _label_ends(axes, labels)
 
 
 def _draw_references(axes, runs: Sequence[Run], metric: str) -> list[tuple]:
-  """Dashed lines; returns their labels as `_label_ends` takes them."""
+  """Dashed lines; returns their labels as `_label_ends` takes them.
+
+  A score far above all curves is named at the top edge: a line there would press
+  the curves flat.
+  """
   labels = []
+  top = axes.get_ylim()[1]
   for key, (name, column) in REFERENCES.items():
     found = reference(runs, key)
-    # Held-out accuracy and greedy success compare with the same references.
-    if found and metric.split('_')[0] == column.split('_')[0]:
-      axes.axhline(found.mean, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-      labels.append(((None, found.mean), f'{name}  {short_number(found.mean)}', GREY))
+    if not found or column != compared_with(metric):
+      continue
+    text = f'{name}  {short_number(found.mean, metric)}'
+    if not is_share(metric) and found.mean > _FARTHEST * top:
+      labels.append(((None, top), f'{text} \N{UPWARDS ARROW}', GREY))
+      continue
+    axes.axhline(found.mean, color=GREY, lw=1, linestyle=(0, (4, 3)), zorder=1.9)
+    labels.append(((None, found.mean), text, GREY))
+  if not is_share(metric):
+    heights = [height for (_, height), _, _ in labels]
+    low, high = axes.get_ylim()
+    low, high = min(low, *heights, 0), max(high, *heights, 0)
+    margin = 0.04 * (high - low)
+    axes.set_ylim(low - margin * (low < 0), high + margin)
   return labels
 
 

@@ -100,6 +100,8 @@ _CARD_ROWS = {
   'majority_share': 'commonest action',
   'unchanged_share': 'nothing changes in',
   'best_possible_idm_accuracy': 'best possible IDM',
+  'visible_accuracy': 'what the screen shows',
+  'visible_accuracy_merged': 'the same, FIRE merged',
 }
 
 

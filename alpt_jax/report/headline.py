@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from alpt_jax.report.measures import number_text
 from alpt_jax.report.tables import TableRow, format_labels, format_steps
 
 
@@ -9,53 +10,84 @@ def headline(rows: Sequence[TableRow]) -> list[str]:
   """What ALPT and its baseline did at the smallest and largest budget, in words.
 
   Only numbers, no verdict: the first ALPT method in report order beside DT1-IDM
-  (and DT1, for success), of the same experiment and budget. Nothing is said
+  (and DT1, for success and score), of the same experiment and budget. Nothing is said
   where either of the two has not finished.
   """
   lines = []
   experiments = list(dict.fromkeys(row.experiment for row in rows))
   for experiment in experiments:
-    own = [row for row in rows if row.experiment == experiment and row.steps]
+    every = [row for row in rows if row.experiment == experiment]
+    own = [row for row in every if row.steps]
+    references = [row for row in every if row.is_reference]
     budgets = sorted({r.labels for r in own if isinstance(r.labels, int)})
     for labels in dict.fromkeys(budgets[:1] + budgets[-1:]):
-      sentence = _sentence([row for row in own if row.labels == labels])
+      sentence = _sentence([row for row in own if row.labels == labels], references)
       prefix = f'{experiment}: ' if len(experiments) > 1 else ''
       lines += [prefix + sentence] if sentence else []
   return lines
 
 
-def _sentence(rows: Sequence[TableRow]) -> str:
+def _sentence(rows: Sequence[TableRow], references: Sequence[TableRow]) -> str:
   rows = [row for row in rows if row.note != 'not finished']
   by_method = {row.method: row for row in rows}
   ours = next((row for row in rows if row.method.startswith('ALPT')), None)
   theirs = by_method.get('DT1-IDM')
   if ours is None or theirs is None:
     return ''
-  parts = []
-  labelled = [row for row in (ours, theirs) if 'idm_accuracy' in row.spreads]
-  if len(labelled) == 2:
-    parts.append(
-      f'{ours.method} labels {_percent(ours, "idm_accuracy")} of the hidden ones '
-      f'correctly, {theirs.method} {_percent(theirs, "idm_accuracy")}'
-    )
   others = [row for row in (theirs, by_method.get('DT1')) if row is not None]
-  others = [row for row in others if 'success_sampled' in row.spreads]
-  if others and 'success_sampled' in ours.spreads:
-    figures = ', '.join(
-      f'{row.method} in {_percent(row, "success_sampled")}' for row in others
-    )
-    parts.append(
-      f'{ours.method} reaches the goal in {_percent(ours, "success_sampled")} of '
-      f'the episodes, {figures}'
-    )
-  if not parts:
+  played = [row for row in others if {'success_sampled', 'score'} & set(row.spreads)]
+  parts = [
+    _labelling(ours, theirs),
+    _success(ours, others),
+    _scores(ours, others, references),
+  ]
+  figures = '; '.join(filter(None, parts))
+  if not figures:
     return ''
-  figures = '; '.join(parts)
-  compared = [ours, theirs, *(row for row in others if row is not theirs)]
+  compared = [ours, theirs, *(row for row in played if row is not theirs)]
   return (
     f'With {format_labels(ours.labels)} recorded actions {figures} '
     f'({_basis(compared)}).'
   )
+
+
+def _labelling(ours: TableRow, theirs: TableRow) -> str:
+  if not ('idm_accuracy' in ours.spreads and 'idm_accuracy' in theirs.spreads):
+    return ''
+  shares = [_percent(row, 'idm_accuracy') for row in (ours, theirs)]
+  merged = ['', '']
+  if 'idm_accuracy_merged' in ours.spreads and 'idm_accuracy_merged' in theirs.spreads:
+    merged = [_percent(row, 'idm_accuracy_merged') for row in (ours, theirs)]
+    merged = [f' ({merged[0]} with FIRE merged)', f' ({merged[1]})']
+  return (
+    f'{ours.method} labels {shares[0]} of the hidden ones correctly{merged[0]}, '
+    f'{theirs.method} {shares[1]}{merged[1]}'
+  )
+
+
+def _success(ours: TableRow, others: Sequence[TableRow]) -> str:
+  others = [row for row in others if 'success_sampled' in row.spreads]
+  if not others or 'success_sampled' not in ours.spreads:
+    return ''
+  figures = ', '.join(
+    f'{row.method} in {_percent(row, "success_sampled")}' for row in others
+  )
+  return (
+    f'{ours.method} reaches the goal in {_percent(ours, "success_sampled")} of '
+    f'the episodes, {figures}'
+  )
+
+
+def _scores(ours, others, references) -> str:
+  others = [row for row in (*others, *references) if 'score' in row.spreads]
+  if all(row.is_reference for row in others) or 'score' not in ours.spreads:
+    return ''
+  figures = ', '.join(f'{row.method} {_score(row)}' for row in others)
+  return f'{ours.method} scores {_score(ours)}, {figures}'
+
+
+def _score(row: TableRow) -> str:
+  return number_text('score', row.spreads['score'].mean)
 
 
 def _percent(row: TableRow, metric: str) -> str:

@@ -5,6 +5,7 @@ Works on axes that it is given; `curves.py` alone imports matplotlib.
 
 from collections.abc import Mapping, Sequence
 
+from alpt_jax.report.measures import number_text
 from alpt_jax.report.runs import ALL_LABELS, Run, method_rank
 from alpt_jax.report.tables import format_labels
 
@@ -12,9 +13,11 @@ from alpt_jax.report.tables import format_labels
 _STYLES = {
   'DT1': ('#CC79A7', 'v'),
   'DT1-IDM': ('#E69F00', 's'),
+  'ALPT': ('#0072B2', 'h'),
   'ALPT-Blocked': ('#0072B2', 'o'),
   'ALPT-Blocked+Tunneled': ('#009E73', 'D'),
   'oracle': ('#333333', '*'),
+  'base': ('#999999', 'd'),
 }
 _SPARE_STYLES = (
   ('#D55E00', '^'),
@@ -40,8 +43,10 @@ def method_styles(runs: Sequence[Run]) -> Styles:
   return {method: _STYLES.get(method) or spare[method] for method in methods}
 
 
-def short_number(value: float) -> str:
-  """Two decimals; three where two would turn nearly all into all."""
+def short_number(value: float, metric: str) -> str:
+  """Two decimals; three where two would turn nearly all into all; a score's own."""
+  if metric == 'score':
+    return number_text(metric, value)
   return f'{value:.3f}' if 0.995 <= value < 1 else f'{value:.2f}'
 
 

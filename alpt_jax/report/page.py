@@ -13,14 +13,10 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from alpt_jax.report import curves
+from alpt_jax.report import curves, differences
 from alpt_jax.report.exhibits import show_animations, show_environments
 from alpt_jax.report.headline import headline
-from alpt_jax.report.runs import (
-  Run,
-  has_metric,
-  load_runs,
-)
+from alpt_jax.report.runs import Run, has_curve, load_runs
 from alpt_jax.report.tables import (
   final_table,
   format_labels,
@@ -32,6 +28,7 @@ from alpt_jax.report.tables import (
 _CURVES = {
   'success_sampled': 'Success in the target, actions sampled',
   'success_greedy': 'Success in the target, likeliest action',
+  'score': 'Score in the target, mean over episodes',
   'idm_accuracy': 'IDM accuracy on hidden target actions',
 }
 
@@ -104,6 +101,7 @@ def write_page(root: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
     _summary(runs),
     *(f'<p class="lead">{html.escape(line)}</p>' for line in headline(rows)),
     _section('Final scores', f'<div class="wide">{to_html(rows)}</div>'),
+    _section(differences.TITLE, differences.differences_html(runs)),
     _section(
       'Few labels and many',
       _image(pictures.pop('labels-gap.png'), 'bars of the final scores'),
@@ -129,10 +127,10 @@ def write_page(root: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
 
 
 def _pictures(runs: Sequence[Run]) -> dict[str, bytes]:
-  """File name -> PNG: the bars, then the curves of what was measured."""
+  """File name -> PNG: the bars, then the curves of what has two points."""
   pictures = {'labels-gap.png': curves.draw_labels_gap(runs)}
   for metric, title in _CURVES.items():
-    if has_metric(runs, metric):
+    if has_curve(runs, metric):
       name = f'curves-{metric.replace("_", "-")}.png'
       pictures[name] = curves.draw_curves(runs, metric, title)
   return pictures
@@ -233,14 +231,32 @@ _READING = """<ul>
 <li><b>IDM accuracy</b>: share of the target's hidden actions that the inverse
 dynamics model names correctly. <i>Most common action</i> is what always guessing
 the same one would score; <i>best possible</i> falls short of 1 because a bump looks
-alike in several directions.</li>
+alike in several directions. <b>Held out</b>: the same in episodes that no training
+saw.</li>
+<li>In games, <b>FIRE merged</b> counts actions that differ by FIRE alone (LEFT and
+LEFTFIRE) as one, because a screen often shows no trace of FIRE; <b>balanced</b> is
+the mean over actions of the share found of each, so that rare ones count like common
+ones. <i>What the screen shows</i> is what an oracle would score that tried every
+action in the emulator and can tell two of them apart only where the next screens
+differ, for actions as frequent as the recorded ones.</li>
 <li><b>Success</b>: share of episodes in the target that reach the goal within the
 step limit. <b>Sampled</b> draws each action from the policy's distribution;
 <b>greedy</b> takes the likeliest one, so an agent that bumps into a wall once stands
 there until the episode ends. Sampled is the main figure.</li>
+<li><b>Score</b>: mean over episodes in the target of the sum of the game's own
+rewards, not clipped as in training. <b>Human-normalised</b> places it between
+published random play (0) and a published human (1); their own rules of play may
+differ from those used here.</li>
+<li>A method called <b>base</b> was pretrained on the sources alone: its figures are
+those of a model that saw nothing of the target, and it is no competitor of the
+others.</li>
 <li><b>&plusmn;</b>, shades and whiskers are one sample standard deviation over the
 seeds named in the table; with two or three seeds they are a rough guide, which is why
 the seeds are drawn one by one. One seed has no deviation.</li>
+<li><b>Paired differences</b>: a seed is a draw of the labels, which all methods of
+that seed share; their difference leaves out what the draw does to both. The interval
+is Student's, for the mean over pairs, and takes the pairs for independent draws from
+a normal distribution; with two or three pairs it is wide.</li>
 <li>Each run counts with its <b>last</b> evaluation, not its best. Nothing is tuned or
 chosen on these evaluations.</li>
 <li>Runs that failed or did not finish are listed, and are counted only where no run

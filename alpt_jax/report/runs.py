@@ -23,9 +23,11 @@ from alpt_jax.errors import UserError
 IDENTITY, METRICS, STATUS = 'identity.json', 'metrics.jsonl', 'status.json'
 ALL_LABELS = 'all'
 ORACLE = 'oracle'
+BASE = 'base'
 
 # Baselines from little help to much (Table 2 of the paper); ALPT's variants
-# follow them, then whatever this file does not know, the oracle last.
+# follow them, then whatever this file does not know, the oracle last of what has
+# seen the target. The base has not: it was pretrained on the sources alone.
 _BASELINES = ('DT1', 'DT1-IDM', 'DT5', 'DT5-RET', 'CQL')
 
 
@@ -123,6 +125,14 @@ def has_metric(runs: Iterable[Run], metric: str) -> bool:
   )
 
 
+def has_curve(runs: Iterable[Run], metric: str) -> bool:
+  """Whether any run has a metric at two steps: one point is no curve."""
+  counts = (
+    sum(value_of(row, metric) is not None for row in run.evaluations) for run in runs
+  )
+  return any(count > 1 for count in counts)
+
+
 def group_runs(runs: Iterable[Run]) -> dict[tuple[str, int | str, str], list[Run]]:
   """(experiment, labels, method) -> its runs, one per seed, in report order."""
   groups = {}
@@ -148,12 +158,12 @@ def labels_rank(labels: int | str) -> float:
 
 
 def method_rank(method: str) -> tuple:
-  """Sorting key of a method: baselines, ALPT variants, unknown ones, oracle."""
+  """Sorting key of a method: baselines, ALPT variants, unknown, oracle, base."""
   if method in _BASELINES:
     return 0, _BASELINES.index(method), method
   if method.upper().startswith('ALPT'):
     return 1, len(method), method
-  return (3 if method.lower() == ORACLE else 2), 0, method
+  return {ORACLE: 3, BASE: 4}.get(method.lower(), 2), 0, method
 
 
 def _run_rank(run: Run) -> tuple:

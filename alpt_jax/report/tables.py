@@ -15,30 +15,19 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from alpt_jax.report.measures import (
+  METRICS,
+  PUBLISHED,
+  REFERENCES,
+  column_names,
+  number_text,
+)
 from alpt_jax.report.runs import Run, counted_runs, group_runs, value_of
 
 # The run's names, then the figures that every report has; the order is public.
 _RUN_COLUMNS = ['experiment', 'method', 'labels', 'seed']
 CSV_HEAD = [*_RUN_COLUMNS, 'step', 'idm_accuracy', 'success_sampled', 'success_greedy']
 CSV_TAIL = ['config_hash', 'label_hash', 'data_hash', 'git_commit', 'versions']
-
-# Sampled success first: a greedy maze policy that bumps once bumps forever, so
-# the greedy figure measures luck with bumps beside skill.
-METRICS = {
-  'success_sampled': 'success, sampled',
-  'success_greedy': 'success, greedy',
-  'idm_accuracy': 'IDM accuracy',
-  'idm_accuracy_heldout': 'IDM accuracy, held out',
-}
-
-# Evaluation key -> what readers call it, and the column it is comparable with.
-REFERENCES = {
-  'random_walk': ('random walk', 'success_sampled'),
-  'behaviour': ('behaviour policy', 'success_sampled'),
-  'optimal': ('optimal policy', 'success_sampled'),
-  'idm_majority': ('most common action', 'idm_accuracy'),
-  'idm_ceiling': ('best possible IDM', 'idm_accuracy'),
-}
 
 
 class Spread(NamedTuple):
@@ -63,7 +52,7 @@ class TableRow:
     experiment: its experiment.
     labels: number of labels or 'all'; None for a reference.
     method: name of the method or of the reference.
-    num_seeds: runs that the means are taken over.
+    num_seeds: runs that the means are taken over; 0 for a published constant.
     steps: the different last steps of those runs, ascending; normally one.
     spreads: metric -> its spread, only metrics that were measured.
     note: what the reader must know about missing runs; '' normally.
@@ -170,33 +159,52 @@ def _note(group: Sequence[Run], counted: Sequence[Run]) -> str:
 
 
 def _reference_rows(experiment: str, runs: Sequence[Run]) -> list[TableRow]:
-  """References over seeds; all methods of a seed share them, so one per seed."""
-  rows = []
+  """References over seeds; all methods of a seed share them, so one per seed.
+
+  A published constant counts no seeds.
+  """
+  by_name = {}
   for key, (name, column) in REFERENCES.items():
     found = reference(runs, key)
     if found:
-      rows.append(
-        TableRow(experiment, None, name, len(found.values), (), {column: found})
-      )
-  return rows
+      by_name.setdefault(name, {})[column] = found, key not in PUBLISHED
+  return [
+    TableRow(
+      experiment,
+      None,
+      name,
+      max(len(found.values) * is_measured for found, is_measured in columns.values()),
+      (),
+      {column: found for column, (found, _) in columns.items()},
+    )
+    for name, columns in by_name.items()
+  ]
 
 
 def reference(runs: Sequence[Run], key: str) -> Spread | None:
-  """Spread over seeds of a reference, averaged over the runs of a seed first."""
+  """Spread over seeds of a reference, averaged over the runs of a seed first.
+
+  A published constant has no spread: all seeds repeat the same number.
+  """
   by_seed = {}
   for run in runs:
     by_seed.setdefault(run.seed, []).append(value_of(run.last, key))
   means = (spread(by_seed[seed]) for seed in sorted(by_seed))
-  return spread(found.mean for found in means if found)
+  found = spread(found.mean for found in means if found)
+  return spread([found.mean]) if found and key in PUBLISHED else found
 
 
-def format_spread(found: Spread | None) -> str:
-  """'0.700 ± 0.052'; without a deviation for one seed; '-' if not measured."""
+def format_spread(found: Spread | None, metric: str) -> str:
+  """'0.700 ± 0.052'; without a deviation for one seed; '-' if not measured.
+
+  A score has four significant digits: '363.5 ± 12.3'.
+  """
   if found is None:
     return '-'
+  mean = number_text(metric, found.mean, beside=found.deviation or 0)
   if found.deviation is None:
-    return f'{found.mean:.3f}'
-  return f'{found.mean:.3f} ± {found.deviation:.3f}'
+    return mean
+  return f'{mean} ± {number_text(metric, found.deviation, beside=found.mean)}'
 
 
 def format_steps(steps: Sequence[int]) -> str:
@@ -212,22 +220,29 @@ def format_labels(labels: int | str) -> str:
   return f'{labels:,}' if isinstance(labels, int) else labels
 
 
+def _format_seeds(row: TableRow) -> str:
+  """Empty for a published constant, which no seed measured."""
+  return str(row.num_seeds or '') if row.is_reference else str(row.num_seeds)
+
+
 def _columns(rows: Sequence[TableRow]) -> list[tuple[str, Any]]:
   """(heading, function of a row) of every column that says something."""
   columns = [
     ('experiment', lambda row: row.experiment),
     ('labels', lambda row: '' if row.is_reference else format_labels(row.labels)),
     ('method', lambda row: row.method),
-    ('seeds', lambda row: str(row.num_seeds)),
+    ('seeds', _format_seeds),
     ('step', lambda row: '' if row.is_reference else format_steps(row.steps)),
   ]
   if len({row.experiment for row in rows}) < 2:
     del columns[0]
-  for name, heading in METRICS.items():
-    if any(name in row.spreads for row in rows):
-      columns.append(
-        (heading, lambda row, name=name: format_spread(row.spreads.get(name)))
+  for name in column_names({name for row in rows for name in row.spreads}):
+    columns.append(
+      (
+        METRICS[name],
+        lambda row, name=name: format_spread(row.spreads.get(name), name),
       )
+    )
   if any(row.note for row in rows):
     columns.append(('note', lambda row: row.note))
   return columns
