@@ -112,6 +112,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   data.segment_length = 50
   # Share of the target's episodes that is never trained on (ours).
   data.heldout_share = 0.05
+  # Shares of target and sources in a batch, relative to each other; () for equal ones.
+  data.weights = ()
   # Share of the target's rows drawn from the labelled segments (ours).
   data.labelled_share = 0.25
   # Weight of those rows in the DT's loss: 0 counts D+ and D- uniformly.

@@ -65,6 +65,17 @@ def test_alpt_shares_its_rows_as_the_design_says(root):
   assert rows['is_labelled'][~target].sum() == rows['valid'][~target].sum()
 
 
+def test_weights_share_out_the_batch(root):
+  """Weights 1 : 2 : 5 of 8 windows a step; the target's quarter is within its 1."""
+  rows = _rows(
+    _config(root, 'sources=blocked+tunneled', weights=(1, 2, 5)), num_steps=32
+  )
+  num_rows = len(rows['environment'])
+  assert (np.bincount(rows['environment']) * 8 == num_rows * np.array([1, 2, 5])).all()
+  target = rows['environment'] == 0
+  assert (rows['idm_weight'][target] == 1).sum() * 4 == target.sum()
+
+
 def test_labelled_rows_do_not_count_twice_for_a_policy_that_relabels(root):
   """The target stream holds D+ and D- alike; a setting makes the pool count too.
 

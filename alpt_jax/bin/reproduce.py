@@ -17,7 +17,7 @@ from ml_collections import config_flags
 from alpt_jax.errors import Preempted, RunFailed, UserError
 from alpt_jax.experiment import cli
 from alpt_jax.launching import sweep
-from alpt_jax.report import page, runs, tables
+from alpt_jax.report import differences, page, runs, tables
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
 _OUT = flags.DEFINE_string('out', None, 'Folder of everything it writes.')
@@ -52,7 +52,10 @@ def main(argv):
     if cli.PREEMPTED in codes:
       raise Preempted('every worker saved. Run the same again.')
   path = page.build(planned.folder)
-  print(tables.to_text(tables.final_table(runs.load_runs(planned.folder))))
+  loaded = runs.load_runs(planned.folder)
+  print(tables.to_text(tables.final_table(loaded)))
+  if paired := differences.differences_text(loaded):
+    print(f'\n{paired}')
   print(f'\nresults: {planned.folder / "results.csv"}\nreport:  {path}')
   if any(codes):
     raise RunFailed('some runs failed; the lines above and the report name them.')

@@ -33,6 +33,7 @@ class DataConfig:
   labels: int  # transitions of the target that keep their action
   segment_length: int  # labelled transitions in a row; 0: whole episodes
   heldout_share: float  # of the target's episodes, never trained on
+  weights: tuple[float, ...]  # of target and sources in the batch; () for equal ones
   labelled_share: float  # of the target's rows, drawn from the labelled segments
   pool_policy_weight: float  # of those rows in the DT's loss; 0: D+ and D- uniform
   # Of RL Unplugged shards only:
@@ -181,8 +182,9 @@ def _cast(value, hint, place, problems):
     hint = float
   if typing.get_origin(hint) is tuple:
     kind = typing.get_args(hint)[0]
-    if isinstance(value, (tuple, list)) and all(type(v) is kind for v in value):
-      return tuple(value)
+    kinds = (float, int) if kind is float else (kind,)
+    if isinstance(value, (tuple, list)) and all(type(v) in kinds for v in value):
+      return tuple(kind(v) for v in value)
   elif hint is float and isinstance(value, int) and not isinstance(value, bool):
     return float(value)
   elif type(value) is hint:
@@ -305,6 +307,13 @@ def _check_combinations(config: RunConfig, found: _Findings) -> None:
     len(data.environments) in (0, 1 + len(data.sources)),
     'data.environments',
     f'expected none or one for each dataset, found {data.environments}',
+  )
+  found.need(
+    len(data.weights) in (0, 1 + len(data.sources))
+    and all(w > 0 for w in data.weights),
+    'data.weights',
+    'expected none, or one above 0 for the target and each source, found '
+    f'{data.weights}',
   )
   found.need(
     model.num_heads > 0 and model.width % model.num_heads == 0,

@@ -192,7 +192,8 @@ def make_mixture(
 ) -> Mixture:
   """The streams that train a method in its phase (Table 2), with their shares.
 
-  Source environments and the target have equal shares. Within the target the
+  Source environments and the target have equal shares, or those that `data.weights`
+  gives them. Within the target the
   labelled segments have a share of their own, as a random window almost never
   meets one. Unless `data.pool_policy_weight` says otherwise they do not count
   again for the DT where it is relabelled: the target stream already runs over
@@ -202,11 +203,14 @@ def make_mixture(
   uses = methods.parts(config.method, config.phase)
   length = config.model.num_transitions
   view = View(data.vocabulary, 0, length, config.seed, host, num_hosts)
+  weights = config.data.weights or [1.0] * (1 + len(data.sources))
+  own, *others = (Fraction(weight).limit_denominator(1000) for weight in weights)
   streams = []
   if 'source' in uses:
     for index, source in enumerate(data.sources):
       windows = source.windows(view._replace(environment=index + 1), None, False)
-      streams.append(_stream(f'source {index}', windows, Fraction(1), uses['source']))
+      name = f'source {index}'
+      streams.append(_stream(name, windows, others[index], uses['source']))
   share = Fraction(config.data.labelled_share).limit_denominator(1000)
   share = {'labelled': share, 'target': 1 - share}
   if len(uses.keys() & share.keys()) == 1:
@@ -222,12 +226,12 @@ def make_mixture(
     # nothing else draws windows whose context holds a label.
     within = length if uses['labelled'].idm else config.model.context
     windows = data.target.labelled(view, data.labels, within)
-    stream = _stream('labelled', windows, share['labelled'], uses['labelled'])
+    stream = _stream('labelled', windows, own * share['labelled'], uses['labelled'])
     streams.append(dataclasses.replace(stream, policy_weight=pool_weight))
   if 'target' in uses:
     is_hidden = not methods.get(config.method).all_labelled
     windows = data.target.windows(view, data.labels, is_hidden)
-    stream = _stream('target', windows, share['target'], uses['target'])
+    stream = _stream('target', windows, own * share['target'], uses['target'])
     streams.append(dataclasses.replace(stream, policy_weight=target_weight))
   return Mixture(streams, config.training.batch_size, config.seed)
 
