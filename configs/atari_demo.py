@@ -44,6 +44,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # Six windows in a row: 300 labels in one or two episodes would say little.
   overrides.data.segment_length = 50 if is_paper else 10
   overrides.evaluation = evaluation = ml_collections.ConfigDict()
+  if not is_paper:
+    # Agent steps; 16 whole episodes would take a minute of every run.
+    evaluation.max_steps = 500
   if is_smoke:
     evaluation.num_transitions = 256
     evaluation.num_episodes = 2
@@ -56,4 +59,4 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
 
 def _steps(size: str) -> tuple[int, int]:
   """Optimiser steps of the base and of each finetuning (ours)."""
-  return {'smoke': (4, 4), 'small': (900, 300), 'paper': (10_000, 3_000)}[size]
+  return {'smoke': (4, 4), 'small': (700, 250), 'paper': (10_000, 3_000)}[size]

@@ -94,6 +94,20 @@ def test_shards_cover_every_run_once(tmp_path, monkeypatch):
   assert len(started) == 3
 
 
+def test_a_long_run_is_balanced_by_several_short_ones(tmp_path):
+  steps = {'dt1': 2, 'dt1-idm': 7, 'alpt': 3, 'oracle': 3}
+  runs = [
+    (f'method={name}', {'training': {'num_steps': count}})
+    for name, count in steps.items()
+  ]
+  planned = sweep.plan(_experiment(*runs), tmp_path)
+  shares = [
+    [config.method for _, config in share] for share in sweep._shares(planned.runs, 2)
+  ]
+  # 7 against 3 + 3 + 2: the last goes to the share that has 6, not 7.
+  assert shares == [['dt1-idm'], ['alpt', 'oracle', 'dt1']]
+
+
 def test_a_run_that_is_listed_twice_is_refused(tmp_path):
   with pytest.raises(UserError, match='two of its runs are the same'):
     sweep.plan(_experiment('method=dt1', 'method=dt1'), tmp_path)

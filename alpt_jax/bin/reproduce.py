@@ -30,7 +30,7 @@ _STAGE = flags.DEFINE_integer('stage', 0, 'Of which stage of the experiment.')
 def main(argv):
   planned = sweep.plan(_CONFIG.value, pathlib.Path(_OUT.value))
   if _RECORD_ONLY.value:
-    sweep.record_missing(planned)
+    sweep.record_shard(planned, *_shard())
     return
   if _SHARD.value is not None:
     _train_shard(planned)
@@ -39,10 +39,14 @@ def main(argv):
   own = [sys.executable, '-m', 'alpt_jax.bin.reproduce', *argv[1:]]
   own += [f'--config={_config_path()}', f'--out={_OUT.value}']
   if sweep.missing_recordings(planned):
-    # A process of its own: what TensorFlow takes is given back when it ends.
-    (code,) = sweep.run_workers([[*own, '--record_only']])
-    if code:
-      sys.exit(code)  # it has said why
+    # Processes of their own: what TensorFlow takes is given back when they end.
+    count = min(_WORKERS.value, len(planned.recordings))
+    own_records = [*own, '--record_only']
+    codes = sweep.run_workers(
+      [[*own_records, f'--shard={i}/{count}'] for i in range(count)]
+    )
+    if any(codes):
+      sys.exit(next(code for code in codes if code))  # it has said why
   codes = []
   for stage, stage_runs in enumerate(planned.stages):
     count = min(_WORKERS.value, len(stage_runs))
@@ -61,14 +65,22 @@ def main(argv):
     raise RunFailed('some runs failed; the lines above and the report name them.')
 
 
-def _train_shard(planned: sweep.Sweep) -> None:
+def _shard() -> tuple[int, int]:
+  """(i, n) of --shard, all of it by default."""
+  if _SHARD.value is None:
+    return 0, 1
   index, slash, count = _SHARD.value.partition('/')
   if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
     raise UserError(f"--shard: expected i/n with i < n, found '{_SHARD.value}'.")
+  return int(index), int(count)
+
+
+def _train_shard(planned: sweep.Sweep) -> None:
+  index, count = _shard()
   # A worker that starts again, and the second worker of a pair, compile less.
   cache = planned.folder / 'compiled'
   jax.config.update('jax_compilation_cache_dir', str(cache.absolute()))
-  if sweep.run_shard(planned, int(index), int(count), _STAGE.value):
+  if sweep.run_shard(planned, index, count, _STAGE.value):
     raise RunFailed(f'shard {_SHARD.value}: a run failed.')
 
 

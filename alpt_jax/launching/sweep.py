@@ -121,9 +121,11 @@ def missing_recordings(sweep: Sweep) -> dict[pathlib.Path, Any]:
   return {f: r for f, r in sweep.recordings.items() if not f.exists()}
 
 
-def record_missing(sweep: Sweep) -> None:
-  """Records the datasets that are not there yet."""
-  for folder, recording in missing_recordings(sweep).items():
+def record_shard(sweep: Sweep, index: int, count: int) -> None:
+  """Records every `count`-th dataset, from `index` on, if it is not there yet."""
+  for folder, recording in list(sweep.recordings.items())[index::count]:
+    if folder.exists():
+      continue
     print(f'recording {recording.environment} -> {folder}', flush=True)
     if isinstance(recording, Recording):
       record(recording, folder)
@@ -134,9 +136,9 @@ def record_missing(sweep: Sweep) -> None:
 
 
 def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
-  """Trains every `count`-th run of a stage from `index` on; returns how many failed."""
+  """Trains one of `count` shares of a stage's runs; returns how many failed."""
   num_failed = 0
-  for folder, config in list(sweep.stages[stage].items())[index::count]:
+  for folder, config in _shares(sweep.stages[stage], count)[index]:
     if is_done(folder):
       print(f'{folder.name}: done before', flush=True)
       continue
@@ -151,6 +153,19 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
       if folder.is_dir():
         write_status(folder, 'failed', str(error))
   return num_failed
+
+
+def _shares(runs: Mapping[pathlib.Path, RunConfig], count: int):
+  """Runs in `count` shares of about equal length: the longest first, to the freest."""
+  shares: list[list] = [[] for _ in range(count)]
+  lengths = [0] * count
+  for folder, config in sorted(
+    runs.items(), key=lambda item: -item[1].training.num_steps
+  ):
+    freest = lengths.index(min(lengths))
+    shares[freest].append((folder, config))
+    lengths[freest] += config.training.num_steps
+  return shares
 
 
 def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
