@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from alpt_jax import methods
+from alpt_jax import methods, specs
 from alpt_jax.envs import maze
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import config as config_lib
@@ -88,6 +88,49 @@ def test_the_paper_size_models_have_the_papers_size():
   policy = abstract_state(steps, batch.window).params['decision_transformer']
   layers = sum(leaf.size for leaf in jax.tree.leaves(policy['sequence']))
   assert layers == 6 * (12 * 512**2 + 13 * 512) + 2 * 512  # and the last norm
+
+
+@pytest.mark.parametrize('size', ['small', 'paper'])
+@pytest.mark.parametrize(
+  ('method', 'phase'),
+  [
+    ('alpt', 'pretrain'),
+    ('alpt', 'sources'),
+    ('dt1', 'finetune'),
+    ('alpt', 'finetune'),
+  ],
+)
+def test_one_step_of_every_atari_config_traces(size, method, phase):
+  fields = _get_config('atari', f'method={method},phase={phase},size={size}')
+  fields.initial = 'runs/base' if (method, phase) == ('alpt', 'finetune') else ''
+  config = config_lib.from_mapping(fields)
+  spec = specs.atari_spec('SpaceInvaders', specs.RL_UNPLUGGED_PROTOCOL)
+  steps = build(config, spec.observation, 18, spec.return_range)
+  batch = _abstract_batch(config, spec.observation, 18)
+  state = abstract_state(steps, batch.window)
+  after, metrics = jax.eval_shape(
+    functools.partial(joint_step, steps), state, batch, jax.random.key(0)
+  )
+  assert jax.tree.map(np.shape, after) == jax.tree.map(np.shape, state)
+  assert 'policy_loss' in metrics
+  assert ('idm_loss' in metrics) == (method != 'dt1')
+
+
+def test_the_policy_of_the_papers_size_is_the_multi_game_dts():
+  config = config_lib.from_mapping(_get_config('atari', 'size=paper'))
+  spec = specs.atari_spec('SpaceInvaders', specs.RL_UNPLUGGED_PROTOCOL)
+  steps = build(config, spec.observation, 18, spec.return_range)
+  batch = _abstract_batch(config, spec.observation, 18)
+  policy = abstract_state(steps, batch.window).params['decision_transformer']
+  width, layers = 512, 6
+  blocks = layers * (12 * width**2 + 13 * width) + 2 * width
+  # Patches (and their bias), their encoding, positions, three tables, three heads.
+  tokens = (14 * 14 + 1) * width + 36 * width + 156 * width + (120 + 18 + 4) * width
+  heads = (width + 1) * (120 + 18 + 4)
+  # One row more than the notebook's: the unknown action. 19.3M in all.
+  total = sum(leaf.size for leaf in jax.tree.leaves(policy))
+  assert total == blocks + tokens + heads + width
+  assert round(total / 1e6, 1) == 19.3
 
 
 _EXPERIMENTS = {

@@ -14,7 +14,7 @@ import pytest
 
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.recording import Recording, record
-from alpt_jax.experiment.run import Run, is_done
+from alpt_jax.experiment.run import Run, is_done, write_status
 from alpt_jax.launching import sweep
 from alpt_jax.report.runs import load_runs
 from alpt_jax.training.step import make_joint_step
@@ -233,4 +233,21 @@ def test_an_initial_run_that_does_not_exist_fails_its_own_run_alone(tmp_path, ca
   planned = sweep.plan(_experiment(('method=alpt,phase=finetune', lost)), tmp_path)
   _record(planned)
   assert sweep.run_shard(planned, 0, 1) == 1
-  assert 'nowhere' in capsys.readouterr().err
+  assert 'nowhere, which it starts from, is not finished' in capsys.readouterr().err
+
+
+def test_no_run_starts_from_one_that_is_half_trained(tmp_path, capsys):
+  tuned = {'title': 'tuned', 'initial': 'base-labels20-seed0'}
+  planned = sweep.plan(
+    _experiment(
+      ('method=alpt,phase=sources', {'title': 'base'}),
+      ('method=alpt,phase=finetune', tuned),
+    ),
+    tmp_path,
+  )
+  _record(planned)
+  assert sweep.run_shard(planned, 0, 1, stage=0) == 0
+  # As it is after a crash: checkpoints are there, the end was not reached.
+  write_status(tmp_path / 'runs' / 'base-labels20-seed0', 'running')
+  assert sweep.run_shard(planned, 0, 1, stage=1) == 1
+  assert 'is not finished' in capsys.readouterr().err

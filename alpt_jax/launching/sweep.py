@@ -143,6 +143,8 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
       print(f'{folder.name}: done before', flush=True)
       continue
     try:
+      if config.initial and not is_done(pathlib.Path(config.initial)):
+        raise UserError(f'{config.initial}, which it starts from, is not finished.')
       run = Run(config)
       state = run.train(folder)
       if run.evaluator.can_play:
