@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from alpt_jax import specs
 from alpt_jax.data import pool, rlds
 from alpt_jax.errors import UserError
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
@@ -346,3 +347,22 @@ def test_records_that_contradict_features_json_are_refused(recorded, tmp_path):
   info['splits'][0]['shardLengths'] = ['1']
   (recorded / 'dataset_info.json').write_text(json.dumps(info))
   refused(recorded, 'episode 0', 'does not hold what features.json says')
+
+
+def test_a_run_of_rl_unplugged_that_tfds_prepared_needs_no_description(tmp_path):
+  spec = specs.atari_spec('Breakout', specs.RL_UNPLUGGED_PROTOCOL)
+  frames = np.random.default_rng(0).integers(0, 256, (4, 84, 84, 1)).astype(np.uint8)
+  episode = Episode(frames, [0, 3, 2], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0])
+  folder = tmp_path / 'Breakout_run_1'
+  rlds.write(folder, spec, [episode], {}, name='rlu_atari_checkpoints_ordered')
+  (folder / 'environment.json').unlink()
+  path = folder / 'dataset_info.json'
+  info = json.loads(path.read_text())
+  path.write_text(json.dumps({**info, 'configName': 'Breakout_run_1'}))
+  assert rlds.validate(folder) == spec
+  (found,) = rlds.read(folder)
+  np.testing.assert_array_equal(found.observations, frames)
+  # Of any other dataset without a description the user is asked for one.
+  path.write_text(json.dumps(info))
+  with pytest.raises(UserError, match='environment.json: no such file'):
+    rlds.validate(folder)

@@ -41,6 +41,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 import tensorflow as tf  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 
+from alpt_jax import specs  # noqa: E402
 from alpt_jax.data.checks import check_episode  # noqa: E402
 from alpt_jax.data.pool import Pool, write_pool  # noqa: E402
 from alpt_jax.errors import UserError  # noqa: E402
@@ -211,7 +212,7 @@ def _open(folder: pathlib.Path, spec: EnvironmentSpec | None):
       f"{path}: not RLDS, expected each episode to have a dataset named 'steps', "
       f'found {", ".join(features)}. Give a dataset in RLDS format.'
     )
-  spec = spec or _load_spec(folder / 'environment.json')
+  spec = spec or _rl_unplugged_spec(builder) or _load_spec(folder / 'environment.json')
   _check_forms(path, dict(steps.items()), spec)
   for file in files:
     if not file.exists():
@@ -229,6 +230,14 @@ def _check_is_dataset(folder: pathlib.Path) -> None:
       nested = sorted(folder.glob(f'*/**/{file}'))
       hint = f'Did you mean {nested[0].parent}?' if nested else 'Record it anew.'
       raise UserError(f'{folder}: not an RLDS dataset, {file} is missing. {hint}')
+
+
+def _rl_unplugged_spec(builder) -> EnvironmentSpec | None:
+  """That of a run of RL Unplugged as TFDS prepares it, by the dataset's own name."""
+  match = re.fullmatch(r'([A-Za-z]+)_run_\d+', builder.info.config_name or '')
+  if not builder.info.name.startswith('rlu_atari') or match is None:
+    return None
+  return specs.atari_spec(match[1], specs.RL_UNPLUGGED_PROTOCOL)
 
 
 def _load_spec(path: pathlib.Path) -> EnvironmentSpec:
