@@ -4,8 +4,8 @@ Floor 2. Data has three parts: 'source' (D_d, fully labelled games), 'labelled'
 (D_*^+, the target's few labelled transitions) and 'target' (D_*^+ and D_*^-, all
 of the target's recorded play, nearly all of it without actions). A phase is
 'pretrain', then 'finetune' (section 4.2), or 'joint', both at once (the mazes,
-section 5.6); or 'sources', pretraining that does without the target, so that one
-base serves several targets and label draws (section 5.4).
+section 5.6); or 'sources', pretraining on those alone, so that one base serves
+several targets and label draws (section 5.4); the target is only scored.
 """
 
 import dataclasses

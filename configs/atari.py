@@ -122,7 +122,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   data.runs = (1, 2)
   # ... and which of their 50 shards; () for all.
   data.checkpoints = ()
-  # Steps by which rewards are recorded early (Asterix: 1); you are told of it.
+  # Steps by which rewards are recorded early: 0, 1 (Asterix), or -1 for what each
+  # game's screens say; you are told where they contradict this.
   data.reward_lead = 0
   # Leave damaged shards out, counted and named, instead of stopping.
   data.skip_bad_shards = False

@@ -4,7 +4,7 @@
 # without the pretrained base, over five label draws. About 20 minutes on two CPU cores
 # after the installation. Run it again and it goes on, or shows the result.
 #
-#   ./launch/atari_demo.sh            everything, into runs/atari-demo
+#   ./launch/atari_demo.sh            everything, into runs/atari-demo-SpaceInvaders
 #   ./launch/atari_demo.sh --smoke    the same way in two minutes; learns nothing
 #   TARGET=Breakout ./launch/atari_demo.sh
 #   SIZE=paper EXTRAS='[cuda]' ./launch/atari_demo.sh      the 6-layer model, on a GPU
@@ -21,10 +21,11 @@ case "${1:-}" in
     exit 2
     ;;
 esac
+target=${TARGET:-SpaceInvaders}
 case "$size" in
-  small) default=runs/atari-demo workers=2 ;;
-  smoke) default=runs/atari-demo-smoke workers=2 ;;
-  paper) default=runs/atari-demo-paper workers=1 ;;
+  small) default=runs/atari-demo-$target workers=2 ;;
+  smoke) default=runs/atari-demo-$target-smoke workers=2 ;;
+  paper) default=runs/atari-demo-$target-paper workers=1 ;;
   *)
     echo "error: unknown SIZE '$size'. Known: small, paper" >&2
     exit 2
@@ -37,5 +38,5 @@ case "$out" in /*) ;; *) [ -z "${OUT:-}" ] || out="$PWD/$out" ;; esac
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 exec python -m alpt_jax.bin.reproduce \
-  --config="configs/atari_demo.py:${TARGET:-SpaceInvaders},$size" \
+  --config="configs/atari_demo.py:$target,$size" \
   --out="$out" --workers="${WORKERS:-$workers}"

@@ -207,6 +207,17 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
     ({'model': 3}, "model: expected a section, found '3'"),
     ({'initial': 'runs/a'}, 'initial: only phase finetune'),
     (
+      {
+        'method': 'dt1',
+        'phase': 'finetune',
+        'initial': 'runs/a',
+        'data__sources': (),
+        'data__environments': (),
+      },
+      'initial: method dt1 starts from nothing, found runs/a',
+    ),
+    ({'data__reward_lead': 2}, 'data.reward_lead: expected 0, 1, or -1'),
+    (
       {'phase': 'finetune', 'data__sources': (), 'data__environments': ()},
       'initial: method alpt is finetuned from a pretraining run',
     ),

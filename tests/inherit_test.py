@@ -119,6 +119,43 @@ def test_a_base_of_sources_alone_serves_any_label_draw(trained):
     assert Run(config).fresh_state().step == 0
 
 
+def test_a_start_that_knew_all_labels_of_the_target_is_refused(trained):
+  oracle = trained / 'oracle'
+  Run(_config(trained, 'method=oracle')).train(oracle)
+  config = dataclasses.replace(_config(trained, 'phase=finetune'), initial=str(oracle))
+  with pytest.raises(UserError, match='with all labels of maze/'):
+    Run(config)
+
+
+def test_what_an_ancestor_knew_is_not_forgotten(trained, tmp_path):
+  """A base that saw this target as a source, finetuned elsewhere, and back."""
+  elsewhere = _config(trained, 'phase=finetune')
+  folder, name = str(trained / 'maze-blocked-20-2000-position'), 'maze/blocked:20/2000'
+  base = tmp_path / 'base'
+  Run(_config(trained, 'phase=sources')).train(base)  # of maze 2000
+  elsewhere = dataclasses.replace(elsewhere, initial=str(base))
+  Run(elsewhere).train(tmp_path / 'tuned')  # on maze 1000
+  data = dataclasses.replace(elsewhere.data, target=folder, environments=(name,))
+  back = dataclasses.replace(elsewhere, initial=str(tmp_path / 'tuned'), data=data)
+  with pytest.raises(UserError, match='as a fully labelled source'):
+    Run(back)
+
+
+def test_a_finetuned_run_is_scored_without_the_run_that_it_started_from(
+  trained, tmp_path
+):
+  """Another label draw than the base's, and the base is gone."""
+  base = tmp_path / 'base'
+  Run(_config(trained, 'phase=sources')).train(base)
+  config = dataclasses.replace(
+    _config(trained, 'phase=finetune'), initial=str(base), seed=3
+  )
+  Run(config).train(tmp_path / 'tuned')
+  shutil.rmtree(base)
+  run, state = open_trained(tmp_path / 'tuned')
+  assert 'idm_accuracy' in run.evaluator(2, state)
+
+
 def test_a_start_that_had_the_target_as_a_source_is_refused(trained):
   config = _config(trained, 'phase=finetune')
   folder, name = str(trained / 'maze-blocked-20-2000-position'), 'maze/blocked:20/2000'

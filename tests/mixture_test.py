@@ -41,7 +41,8 @@ def assert_equal_batches(one, two):
     # Of 12 steps of 7 rows, 84.
     ((1, 1, 1), (28, 28, 28)),
     ((Fraction(1, 3), Fraction(1, 3), Fraction(1, 3)), (28, 28, 28)),
-    ((1, Fraction(1, 4), Fraction(3, 4)), (42, Fraction(21, 2), Fraction(63, 2))),
+    ((1, Fraction(1, 2), Fraction(3, 2)), (28, 14, 42)),
+    ((1, Fraction(1, 3), Fraction(1, 3)), (Fraction(252, 5), *[Fraction(84, 5)] * 2)),
     ((5, 1, 1), (60, 12, 12)),
     ((1, 0, 3), (21, 0, 63)),
   ],
@@ -151,6 +152,14 @@ def test_a_stream_draws_from_its_own_ends_only():
   mixture = Mixture([tiny.tiny_stream(pool, ends=[1, 6])], 4, seed=0)
   drawn = places(mixture.batch(3))
   assert sorted(drawn) == [(0, 0, 1)] * 2 + [(0, 1, 1)] * 2  # two epochs of both
+
+
+def test_a_batch_too_small_for_its_streams_is_refused():
+  """Shares of 1, 1/4 and 3/4: the second of 2 gets a row a step from 8 rows on."""
+  shares = (Fraction(1), Fraction(1, 4), Fraction(3, 4))
+  assert len(Mixture(three_streams(shares), 8, seed=0).batch(5).idm_weight) == 8
+  with pytest.raises(UserError, match='at least 8, a row a step .* found 7. Raise it'):
+    Mixture(three_streams(shares), 7, seed=0)
 
 
 def test_rows_carry_what_they_may_teach():

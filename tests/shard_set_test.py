@@ -151,15 +151,43 @@ def test_batches_hide_what_a_method_must_not_see(root, tmp_path, method):
   again = datasets.make_mixture(config, datasets.load(config)).batch(7)
   for one, two in zip(batches[7].window, again.window, strict=True):
     np.testing.assert_array_equal(one, two)
+  known = _known(data) if method == 'alpt' else None
+  (heldout,) = data.labels.heldout_episodes
   for batch in batches:
     window = batch.window
     target = window.environment == 0
-    if method == 'oracle':
-      assert (window.is_labelled == window.valid).all()
-    else:
-      assert (window.is_labelled[~target] == window.valid[~target]).all()
-      hidden = batch.relabel & target
-      assert hidden.any() and not window.is_labelled[hidden].all()
+    assert (window.is_labelled[~target] == window.valid[~target]).all()
+    places = _places(data, window.observations[target])
+    assert heldout not in places[..., 0]
+    for row, labelled in zip(places, window.is_labelled[target], strict=True):
+      for (episode, step), is_labelled in zip(row.tolist(), labelled, strict=True):
+        expected = episode >= 0 and (known is None or (episode, step) in known)
+        assert is_labelled == expected
+    assert not window.actions[~window.is_labelled].any()
+
+
+def _known(data):
+  """(episode, step) of every labelled transition."""
+  return {
+    (episode, first + step)
+    for episode, first, count in data.labels.segments
+    for step in range(count)
+  }
+
+
+def _places(data, observations):
+  """`[B, T, 2]` (episode, step) that each window's transitions start from; -1: none."""
+  manifest = data.target.index
+  frames = {}
+  for index, episode in rl_unplugged.read_episodes(manifest, data.target.folder):
+    for step, frame in enumerate(rl_unplugged.decode(episode.frames)):
+      frames[frame.tobytes()] = index, step
+  return np.array(
+    [
+      [frames.get(frame.tobytes(), (-1, -1)) for frame in row[:-1]]
+      for row in observations
+    ]
+  )
 
 
 @pytest.mark.slow

@@ -236,6 +236,19 @@ def test_an_initial_run_that_does_not_exist_fails_its_own_run_alone(tmp_path, ca
   assert 'nowhere, which it starts from, is not finished' in capsys.readouterr().err
 
 
+def test_a_finished_run_of_another_config_is_not_taken_for_this_one(tmp_path, capsys):
+  planned = sweep.plan(_experiment('method=dt1'), tmp_path)
+  _record(planned)
+  assert sweep.run_shard(planned, 0, 1) == 0
+  config = _experiment('method=dt1')
+  config.overrides.training.num_steps = 3
+  assert sweep.run_shard(sweep.plan(config, tmp_path), 0, 1) == 1
+  expected = 'holds another run; it differs in training.num_steps (there 2, now 3)'
+  assert expected in capsys.readouterr().err
+  (folder,) = planned.runs
+  assert is_done(folder)
+
+
 def test_no_run_starts_from_one_that_is_half_trained(tmp_path, capsys):
   tuned = {'title': 'tuned', 'initial': 'base-labels20-seed0'}
   planned = sweep.plan(

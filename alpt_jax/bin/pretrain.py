@@ -1,4 +1,4 @@
-"""Trains an IDM and a DT on source and target data (phases pretrain and joint).
+"""Trains an IDM and a DT: phases pretrain, joint, and sources (without the target).
 
   python -m alpt_jax.bin.pretrain --config=configs/maze.py:method=alpt --workdir=DIR
 

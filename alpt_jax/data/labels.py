@@ -23,6 +23,9 @@ from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
 from alpt_jax.types import EvaluationWindows
 
+# Ours: of more pieces than these evaluation looks at so many in random order.
+_MANY_PIECES = 1_000_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
@@ -255,6 +258,9 @@ def evaluation_ends(
     is_counted[labelled_transitions(index, labels)] = False
   pieces = _segments(index.lengths, np.arange(index.num_episodes), window_length)
   order = _generator(index.manifest_hash, seed + 1_000_003).permutation(len(pieces))
+  if len(order) > _MANY_PIECES:
+    # Far more than are needed, even of held-out episodes; all would take gigabytes.
+    order = order[: max(_MANY_PIECES, 100 * num_transitions)]
   episodes, firsts, lengths = pieces[order].T
   firsts = firsts + index.starts[episodes]
   ends = firsts + lengths - 1

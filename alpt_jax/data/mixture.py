@@ -6,6 +6,7 @@ needs a step number and no state, and any number of hosts sees the same mixture.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
@@ -87,6 +88,15 @@ class Mixture:
 
   def __init__(self, streams: Sequence[Stream], batch_size: int, seed: int):
     shares = [Fraction(stream.share) for stream in streams]
+    for stream, share in zip(streams, shares, strict=True):
+      if 0 < share * batch_size < sum(shares):
+        needed = math.ceil(sum(shares) / min(filter(None, shares)))
+        raise UserError(
+          f'training.batch_size: expected at least {needed}, a row a step for each of '
+          f'the {len(streams)} streams (of {stream.name} it would be '
+          f'{float(share / sum(shares) * batch_size):.2g}), found {batch_size}. Raise '
+          'it, or take fewer sources.'
+        )
     self._streams = tuple(streams)
     self._batch_size = batch_size
     self._seed = seed

@@ -185,6 +185,18 @@ class Atari(dm_env.Environment):
     return self._resize(picture)[..., None]
 
 
+def check_can_batch(spec: EnvironmentSpec) -> None:
+  """Raises `UserError` where episodes cannot be played side by side.
+
+  ale-py leaves its vector environment out, silently, where gymnasium is missing.
+  """
+  if not hasattr(ale_py, 'AtariVectorEnv'):
+    raise UserError(
+      f'{spec.name}: ale-py has its vector environment only beside gymnasium, which '
+      'is not installed. Run: pip install gymnasium'
+    )
+
+
 class AtariBatch:
   """E episodes of one game at once, on threads, for scoring policies.
 
@@ -207,12 +219,7 @@ class AtariBatch:
         cannot be played.
     """
     _check(spec)
-    # ale-py leaves its vector environment out, silently, where gymnasium is missing.
-    if not hasattr(ale_py, 'AtariVectorEnv'):
-      raise UserError(
-        f'{spec.name}: ale-py has its vector environment only beside gymnasium, which '
-        'is not installed. Run: pip install gymnasium'
-      )
+    check_can_batch(spec)
     if not len(seeds):
       raise UserError(f'{spec.name}, seeds: expected one per episode, found none.')
     protocol = spec.protocol

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from alpt_jax import specs
 from alpt_jax.acting import scores
 from alpt_jax.acting.rollout import Moment, OneByOne, Player, play
-from alpt_jax.envs.atari import Atari, AtariBatch
+from alpt_jax.envs.atari import Atari, AtariBatch, check_can_batch
 from alpt_jax.experiment.pictures import save_gif
 
 # Ours; evaluation never shares a seed with recording.
@@ -23,7 +23,8 @@ class AtariArena:
   """`num_episodes` episodes side by side, actions sampled (Lee et al., 2022)."""
 
   def __init__(self, spec: specs.EnvironmentSpec, num_episodes: int, seed: int):
-    """Plays under `spec.protocol`; starts no emulator yet."""
+    """Plays under `spec.protocol`; starts no emulator yet, but sees that it could."""
+    check_can_batch(spec)
     self._spec = spec
     self._game = specs.atari_game(spec)
     first = _EPISODE_SEED + seed * num_episodes

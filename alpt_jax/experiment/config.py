@@ -39,7 +39,7 @@ class DataConfig:
   # Of RL Unplugged shards only:
   runs: tuple[int, ...]  # which of the recorded runs
   checkpoints: tuple[int, ...]  # which shards of each; () for all
-  reward_lead: int  # how many steps early rewards are recorded
+  reward_lead: int  # how many steps early rewards are recorded; -1: as detected
   skip_bad_shards: bool  # leave damaged ones out, counted and named
   cache: str  # folder for manifests and for what is cut out of the shards
 
@@ -253,7 +253,7 @@ _BOUNDS = {
   '0 or more': (
     lambda value: value >= 0,
     'seed training.log_every training.evaluate_every training.checkpoint_every '
-    'training.shift data.segment_length data.reward_lead data.pool_policy_weight '
+    'training.shift data.segment_length data.pool_policy_weight '
     'optimizer.warmup_steps optimizer.weight_decay evaluation.max_noops',
   ),
   'more than 0': (
@@ -298,10 +298,20 @@ def _check_combinations(config: RunConfig, found: _Findings) -> None:
       f'method {config.method} is finetuned from a pretraining run: give bin/finetune '
       'its folder as --from',
     )
+    found.need(
+      method.is_pretrained or not config.initial,
+      'initial',
+      f'method {config.method} starts from nothing, found {config.initial}',
+    )
   found.need(
     config.phase == 'finetune' or not config.initial,
     'initial',
     f'only phase finetune starts from another run, this is {config.phase}',
+  )
+  found.need(
+    data.reward_lead in (-1, 0, 1),
+    'data.reward_lead',
+    f'expected 0, 1, or -1 for what the screens say, found {data.reward_lead}',
   )
   found.need(
     len(data.environments) in (0, 1 + len(data.sources)),
@@ -358,7 +368,10 @@ def read_config(workdir: pathlib.Path) -> RunConfig:
   path = workdir / 'config.json'
   if not path.is_file():
     raise UserError(f'{workdir}: not a run folder, config.json is missing.')
-  return from_mapping(read_record(path))
+  try:
+    return from_mapping(read_record(path))
+  except UserError as error:
+    raise UserError(f'{path}: not a config of this version: {error}') from error
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

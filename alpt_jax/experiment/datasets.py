@@ -30,7 +30,10 @@ def open_dataset(folder: str | pathlib.Path) -> Pool:
   if (folder / 'pool' / 'manifest.json').is_file():
     return open_pool(folder / 'pool')
   if not folder.is_dir():
-    raise UserError(f'{folder}: no such dataset folder. Record it with bin/record.')
+    raise UserError(
+      f'{folder}: no such dataset folder. Record it with bin/record, or, for RL '
+      'Unplugged, download it.'
+    )
   # Only this conversion needs TensorFlow; training reads the pool it leaves.
   from alpt_jax.data import rlds
 
@@ -56,7 +59,7 @@ def open_set(folder: str, config: DataConfig) -> RecordedSet:
     cache,
     runs=config.runs,
     checkpoints=config.checkpoints or None,
-    reward_lead=config.reward_lead,
+    reward_lead=None if config.reward_lead < 0 else config.reward_lead,
     skip_bad=config.skip_bad_shards,
   )
   return ShardSet(manifest, root or '.', cache)

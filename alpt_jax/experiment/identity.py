@@ -7,8 +7,8 @@ import subprocess
 
 import jax
 
-from alpt_jax import methods
 from alpt_jax.errors import UserError
+from alpt_jax.experiment import lineage
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
 from alpt_jax.experiment.records import read_record, write_record
@@ -34,15 +34,14 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
         )
     _note_resumption(path, before)
     return
-  all_labelled = methods.get(config.method).all_labelled
   identity = {
     'experiment': config.experiment,
     'method': config.title,
-    'labels': 'all' if all_labelled else config.data.labels,
     'seed': config.seed,
-    'environment': data.target.spec.name,
     'config_hash': config.hash,
     **now,
+    **lineage.knowledge(config, data),
+    'ancestry': lineage.ancestry(config.initial) if config.initial else [],
     **_circumstances(),
     'started': _now(),
   }

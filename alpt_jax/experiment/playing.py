@@ -32,8 +32,13 @@ def find_arena(
   if spec.name.startswith('maze/'):
     return MazeArena(spec, num_episodes, seed)
   if specs.atari_game(spec) is not None:
-    from alpt_jax.experiment.atari_arena import AtariArena  # needs the emulator
-
+    try:
+      from alpt_jax.experiment.atari_arena import AtariArena  # needs the emulator
+    except ImportError as error:
+      print(
+        f'{spec.name}: no emulator here ({error}). Run: pip install ale-py gymnasium'
+      )
+      return None
     return AtariArena(spec, num_episodes, seed)
   return None
 

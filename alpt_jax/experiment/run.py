@@ -10,7 +10,7 @@ import jax
 from alpt_jax import specs
 from alpt_jax.data.labels import load_labels, save_labels
 from alpt_jax.errors import Preempted, UserError
-from alpt_jax.experiment import datasets, models
+from alpt_jax.experiment import datasets, lineage, models
 from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
 from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
@@ -67,8 +67,8 @@ class Run:
         f'training.batch_size: expected a multiple of the {self.mesh.size} devices, '
         f'found {config.training.batch_size}.'
       )
-    if config.initial:
-      _check_lineage(config.initial, origin.config.phase, self.data)
+    if config.initial and trained is None:
+      lineage.check(config.initial, self.data)
     self.evaluator = Evaluator(config, self.data, self.step_config)
 
   def _return_range(self, origin: Origin | None) -> tuple[int, int]:
@@ -96,6 +96,8 @@ class Run:
     """Step 0: from the seed, or from the initial run's last checkpoint."""
     state = init_state(self.step_config, self.example, self.config.seed)
     if self.config.initial:
+      if not is_done(pathlib.Path(self.config.initial)):
+        print(f'{self.config.initial}: not finished; its last checkpoint is taken')
       state = models.inherit(
         state,
         self.config.initial,
@@ -184,31 +186,6 @@ class Run:
       return sharding.place_batch(mixture.batch(step, host, num_hosts), self.mesh)
 
     return batch
-
-
-def _check_lineage(initial: str, phase: str, data: datasets.RunData) -> None:
-  """Refuses a start from a run that knew more of the target's actions than this one.
-
-  A run of the sources alone knew none, whatever labels were drawn for it.
-
-  Raises:
-    UserError: it drew other labels of this target, or had it as a labelled source.
-  """
-  before = read_record(pathlib.Path(initial) / 'identity.json')
-  target, *sources = before['data_hash'].split('+')
-  if data.target.manifest_hash in sources:
-    raise UserError(
-      f'{initial}: was trained on {data.target.spec.name} as a fully labelled source, '
-      'so no action of it is hidden. Choose another target.'
-    )
-  if phase == 'sources':
-    return
-  if target == data.target.manifest_hash and before['label_hash'] != data.labels.hash:
-    raise UserError(
-      f'{initial}: was trained with other labels of {data.target.spec.name} '
-      f'({before["label_hash"]}, here {data.labels.hash}), so the budgets would add '
-      'up. Use the same data.labels, data.segment_length, data.heldout_share and seed.'
-    )
 
 
 def open_trained(

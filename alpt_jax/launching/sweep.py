@@ -19,7 +19,7 @@ from typing import Any
 import ml_collections
 
 from alpt_jax.errors import RunFailed, UserError
-from alpt_jax.experiment.config import RunConfig, from_mapping
+from alpt_jax.experiment.config import RunConfig, claim_workdir, from_mapping
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, is_done, write_status
 
@@ -139,10 +139,11 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
   """Trains one of `count` shares of a stage's runs; returns how many failed."""
   num_failed = 0
   for folder, config in _shares(sweep.stages[stage], count)[index]:
-    if is_done(folder):
-      print(f'{folder.name}: done before', flush=True)
-      continue
     try:
+      if is_done(folder):
+        claim_workdir(folder, config)  # or says that it is another run's
+        print(f'{folder.name}: done before', flush=True)
+        continue
       if config.initial and not is_done(pathlib.Path(config.initial)):
         raise UserError(f'{config.initial}, which it starts from, is not finished.')
       run = Run(config)
@@ -152,7 +153,7 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
     except (UserError, RunFailed) as error:
       num_failed += 1
       print(f'{folder.name}: failed: {error}', file=sys.stderr, flush=True)
-      if folder.is_dir():
+      if folder.is_dir() and not is_done(folder):
         write_status(folder, 'failed', str(error))
   return num_failed
 
