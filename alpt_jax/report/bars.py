@@ -26,6 +26,7 @@ _MARKED = (
 # squeeze them (Space Invaders: a human has 1,669); it is named at the edge.
 _FARTHEST = 1.5
 _CLOSE = 0.3  # share of the axis below which two names would overlap
+_CLOSE_TO_EDGE = 0.6  # the same, where the second one ends at the axis
 
 
 def _bands(rows: Sequence[TableRow]) -> list[tuple[str, str, list[TableRow]]]:
@@ -189,7 +190,8 @@ def _name_marks(axes, marks: Sequence[tuple[float, str]]) -> None:
   low, high = axes.get_xlim()
   groups = []
   for place, name in marks:
-    if groups and place - groups[-1][-1][0] < _CLOSE * (high - low):
+    close = _CLOSE if place < high else _CLOSE_TO_EDGE
+    if groups and place - groups[-1][-1][0] < close * (high - low):
       groups[-1].append((place, name))
     else:
       groups.append([(place, name)])
