@@ -7,19 +7,16 @@ is where their fields are checked, all of them, before anything is started.
 import dataclasses
 import hashlib
 import json
-import operator
 import pathlib
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from alpt_jax import methods, relabel
-from alpt_jax.acting.policy import ILLEGAL, PADDING, ActingConfig
+from alpt_jax.acting.policy import ActingConfig
 from alpt_jax.errors import UserError, did_you_mean
+from alpt_jax.experiment.config_checks import impossible
 from alpt_jax.experiment.records import read_record, write_record
-from alpt_jax.models import inverse_dynamics
 from alpt_jax.specs import Protocol
-from alpt_jax.training import optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +144,7 @@ def from_mapping(fields: Mapping[str, Any]) -> RunConfig:
   problems: list[str] = []
   config = _build(RunConfig, fields, '', problems)
   if not problems:
-    problems += _impossible(config)
+    problems += impossible(config)
   if problems:
     raise UserError('the config has errors: ' + '; '.join(problems))
   return config
@@ -192,149 +189,6 @@ def _cast(value, hint, place, problems):
   name = getattr(hint, '__name__', str(hint))
   problems.append(f'{place}: expected {name}, found {value!r}')
   return value
-
-
-class _Findings(list):
-  """What is wrong with a config, field by field."""
-
-  def need(self, condition: bool, place: str, text: str) -> None:
-    """Notes `text` unless the condition holds."""
-    if not condition:
-      self.append(f'{place}: {text}')
-
-  def one_of(self, value: str, known, place: str) -> None:
-    """Notes a name that is not among the known ones."""
-    self.need(
-      value in known, place, f"'{value}' is not known{did_you_mean(value, known)}"
-    )
-
-
-def _impossible(config: RunConfig) -> list[str]:
-  """What is well-typed and still cannot be."""
-  found = _Findings()
-  _check_names(config, found)
-  _check_bounds(config, found)
-  _check_combinations(config, found)
-  return found
-
-
-def _check_names(config: RunConfig, found: _Findings) -> None:
-  """Settings that are one of a few words."""
-  found.one_of(config.method, methods.METHODS, 'method')
-  if config.method in methods.METHODS:
-    phases = methods.METHODS[config.method].phases
-    found.one_of(config.phase, phases, f'phase (of method {config.method})')
-  for value, known, place in (
-    (config.training.relabelling, relabel.MODES, 'training.relabelling'),
-    (
-      config.training.loss_normalisation,
-      ('token', 'notebook'),
-      'training.loss_normalisation',
-    ),
-    (config.optimizer.name, optimizer.NAMES, 'optimizer.name'),
-    (config.optimizer.schedule, optimizer.SCHEDULES, 'optimizer.schedule'),
-    (config.model.dtype, ('float32', 'bfloat16'), 'model.dtype'),
-    (config.model.idm_form, inverse_dynamics.FORMS, 'model.idm_form'),
-    (config.acting.illegal, ILLEGAL, 'acting.illegal'),
-    (config.acting.padding, PADDING, 'acting.padding'),
-  ):
-    found.one_of(value, known, place)
-
-
-# Fields that only make sense from a bound on, by what they are told.
-_BOUNDS = {
-  'at least 1': (
-    lambda value: value > 0,
-    'training.num_steps training.batch_size training.keep_checkpoints model.width '
-    'model.num_layers model.patch_size evaluation.num_transitions '
-    'evaluation.num_episodes evaluation.max_steps data.labels '
-    'acting.num_return_samples',
-  ),
-  '0 or more': (
-    lambda value: value >= 0,
-    'seed training.log_every training.evaluate_every training.checkpoint_every '
-    'training.shift data.segment_length data.pool_policy_weight '
-    'optimizer.warmup_steps optimizer.weight_decay evaluation.max_noops',
-  ),
-  'more than 0': (
-    lambda value: value > 0,
-    'optimizer.learning_rate optimizer.clip acting.inverse_temperature '
-    'acting.action_temperature',
-  ),
-  '0 to below 1': (
-    lambda value: 0 <= value < 1,
-    'model.dropout data.heldout_share evaluation.sticky_actions',
-  ),
-  'between 0 and 1, without either': (
-    lambda value: 0 < value < 1,
-    'data.labelled_share',
-  ),
-  '0 to below 100': (lambda value: 0 <= value < 100, 'acting.action_percentile'),
-}
-
-
-def _check_bounds(config: RunConfig, found: _Findings) -> None:
-  for expected, (holds_fn, places) in _BOUNDS.items():
-    for place in places.split():
-      value = operator.attrgetter(place)(config)
-      found.need(holds_fn(value), place, f'expected {expected}, found {value}')
-
-
-def _check_combinations(config: RunConfig, found: _Findings) -> None:
-  """Settings that contradict each other."""
-  data, model = config.data, config.model
-  if config.method in methods.METHODS:
-    method = methods.METHODS[config.method]
-    wants = method.uses_sources and config.phase != 'finetune'
-    found.need(
-      bool(data.sources) == wants,
-      'data.sources',
-      f'method {config.method} in phase {config.phase} takes '
-      f'{"at least one source" if wants else "none"}, found {data.sources}',
-    )
-    found.need(
-      bool(config.initial) or config.phase != 'finetune' or not method.is_pretrained,
-      'initial',
-      f'method {config.method} is finetuned from a pretraining run: give bin/finetune '
-      'its folder as --from',
-    )
-    found.need(
-      method.is_pretrained or not config.initial,
-      'initial',
-      f'method {config.method} starts from nothing, found {config.initial}',
-    )
-  found.need(
-    config.phase == 'finetune' or not config.initial,
-    'initial',
-    f'only phase finetune starts from another run, this is {config.phase}',
-  )
-  found.need(
-    data.reward_lead in (-1, 0, 1),
-    'data.reward_lead',
-    f'expected 0, 1, or -1 for what the screens say, found {data.reward_lead}',
-  )
-  found.need(
-    len(data.environments) in (0, 1 + len(data.sources)),
-    'data.environments',
-    f'expected none or one for each dataset, found {data.environments}',
-  )
-  found.need(
-    len(data.weights) in (0, 1 + len(data.sources))
-    and all(w > 0 for w in data.weights),
-    'data.weights',
-    'expected none, or one above 0 for the target and each source, found '
-    f'{data.weights}',
-  )
-  found.need(
-    model.num_heads > 0 and model.width % model.num_heads == 0,
-    'model.num_heads',
-    f'expected a divisor of model.width {model.width}, found {model.num_heads}',
-  )
-  found.need(
-    0 < model.context < model.num_transitions,
-    'model.context',
-    f'expected 1 to model.num_transitions - 1, found {model.context}',
-  )
 
 
 def claim_workdir(workdir: pathlib.Path, config: RunConfig) -> None:
