@@ -24,6 +24,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,7 +107,9 @@ def _unreachable(place: str, error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-  return (str(error).splitlines() or [type(error).__name__])[0]
+  """What TensorFlow says, without the names of its own nodes."""
+  line = (str(error).splitlines() or [type(error).__name__])[0]
+  return re.sub(r'\{\{.*?\}\} | \[Op:.*', '', line)
 
 
 def file_sizes(folder: Folder, names: Sequence[str]) -> np.ndarray:
