@@ -89,6 +89,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   config.method = a['method']
   # How tables and curves call it.
   config.title = TITLES.get(a['method'], 'ALPT') + PHASES.get(a['phase'], '')
+  # How they call the target.
+  config.target = a['target']
   # Section 4.2: 'pretrain' on sources and target, then 'finetune' on the target.
   # 'sources': pretraining without the target, one base for several (section 5.4).
   config.phase = a['phase']

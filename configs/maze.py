@@ -100,6 +100,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   alpt = 'ALPT-' + '+'.join(form.capitalize() for form in a['sources'].split('+'))
   # Runs of several phases lie side by side in a report.
   config.title = TITLES.get(a['method'], alpt) + PHASES.get(a['phase'], '')
+  # How they call the target.
+  config.target = 'blocked maze'
   # 'joint': the mazes have no separate finetuning stage (section 5.6). 'sources' is
   # pretraining without the target, one base for several targets or label draws.
   config.phase = a['phase']

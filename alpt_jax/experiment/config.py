@@ -112,6 +112,7 @@ class RunConfig:
 
   experiment: str
   title: str  # of the method, in tables
+  target: str  # of the target environment, in tables
   method: str
   phase: str
   seed: int

@@ -36,6 +36,7 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     return
   identity = {
     'experiment': config.experiment,
+    'target': config.target,
     'method': config.title,
     'seed': config.seed,
     'config_hash': config.hash,

@@ -1,0 +1,136 @@
+"""How fast batches come out of a pool, and out of RL Unplugged's shards."""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from alpt_jax import specs
+from alpt_jax.data.mixture import Mixture, Stream
+from alpt_jax.experiment import datasets
+from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
+from alpt_jax.experiment.shard_set import ShardSet
+
+# Batches after which the memory counts as settled: buffers are full by then.
+_SETTLED = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class InputFigures:
+  """What reading batches cost.
+
+  Attributes:
+    windows_per_cpu_s: windows per CPU-second of this process, all its threads.
+    windows_per_s: windows per second of wall time.
+    spread: half the distance of the quartiles of `windows_per_s`, over tenths of
+      the batches.
+    first_batch_s: wall time of the first batch.
+    first_batch_cpu_s: its CPU time.
+    growth_mb: resident memory at the end over that after the first batch.
+    settled_growth_mb: the same over that after 200 batches; 0 if there were fewer.
+  """
+
+  windows_per_cpu_s: float
+  windows_per_s: float
+  spread: float
+  first_batch_s: float
+  first_batch_cpu_s: float
+  growth_mb: float
+  settled_growth_mb: float
+
+
+def open_pools(folders: Sequence[str]) -> list[RecordedSet]:
+  """The pools of dataset folders."""
+  return [PoolSet(datasets.open_dataset(folder)) for folder in folders]
+
+
+def open_shards(folders: Sequence[str], cache: pathlib.Path) -> list[RecordedSet]:
+  """The games of RL Unplugged in `folders`, scanned."""
+  from alpt_jax.data import rl_unplugged  # which imports TensorFlow
+
+  sets = []
+  for folder in map(pathlib.Path, folders):
+    runs = sorted({int(path.name.split('-')[0][4:]) for path in folder.glob('run_*')})
+    manifest = rl_unplugged.scan(str(folder.parent), folder.name, cache, runs=runs)
+    sets.append(ShardSet(manifest, str(folder.parent), cache))
+  return sets
+
+
+def measure(
+  sets: Sequence[RecordedSet],
+  window_length: int,
+  batch_size: int,
+  num_batches: int,
+  first_step: int = 0,
+) -> InputFigures:
+  """Reads `num_batches` batches that mix all `sets` in equal shares.
+
+  Args:
+    sets: one per game.
+    window_length: T, transitions of a window; it has T + 1 frames.
+    batch_size: windows per batch.
+    num_batches: how many.
+    first_step: where to begin, as a resumed run does.
+  """
+  mixture = _mixture(sets, window_length, batch_size)
+  cpu, wall = time.process_time(), time.perf_counter()
+  mixture.batch(first_step)
+  first_cpu, first_wall = time.process_time() - cpu, time.perf_counter() - wall
+  memory = {0: resident_mb()}
+  cpu, walls = time.process_time(), [time.perf_counter()]
+  for number in range(1, num_batches):
+    mixture.batch(first_step + number)
+    walls.append(time.perf_counter())
+    if number == _SETTLED:
+      memory[number] = resident_mb()
+  cpu = time.process_time() - cpu
+  last = resident_mb()
+  rates = batch_size / np.array(
+    [np.diff(part).mean() for part in _tenths(np.array(walls))]
+  )
+  low, middle, high = np.percentile(rates, [25, 50, 75])
+  return InputFigures(
+    windows_per_cpu_s=batch_size * (num_batches - 1) / cpu,
+    windows_per_s=float(middle),
+    spread=float(high - low) / 2,
+    first_batch_s=first_wall,
+    first_batch_cpu_s=first_cpu,
+    growth_mb=last - memory[0],
+    settled_growth_mb=last - memory.get(_SETTLED, last),
+  )
+
+
+def _tenths(times: np.ndarray) -> Iterator[np.ndarray]:
+  """Successive stretches of time stamps, two at least in each."""
+  bounds = np.linspace(0, len(times) - 1, min(10, len(times) - 1) + 1).astype(int)
+  for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    yield times[first : last + 1]
+
+
+def _mixture(sets, window_length: int, batch_size: int) -> Mixture:
+  vocabulary = specs.joint_vocabulary([recorded.spec for recorded in sets])
+  streams = [
+    Stream(
+      name=f'source {index}',
+      windows=recorded.windows(View(vocabulary, index, window_length, 0), None, False),
+      share=Fraction(1),
+      idm_weight=1.0,
+      policy_weight=1.0,
+      relabel=False,
+    )
+    for index, recorded in enumerate(sets)
+  ]
+  return Mixture(streams, batch_size, seed=0)
+
+
+def resident_mb() -> float:
+  """Resident memory of this process, in MB; not a number where it is not known."""
+  try:
+    lines = pathlib.Path('/proc/self/status').read_text().splitlines()
+  except OSError:
+    return float('nan')
+  (kb,) = (line.split()[1] for line in lines if line.startswith('VmRSS'))
+  return int(kb) / 1024
