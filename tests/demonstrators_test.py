@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alpt_jax.data import checks
-from alpt_jax.envs import demonstrators, maze
+from alpt_jax.envs import demonstrators, maze, maze_ceiling
 from alpt_jax.errors import UserError
 
 #    column 01234
@@ -58,12 +58,43 @@ def test_optimal_actions_are_none_on_walls_and_out_of_reach():
   assert best[0, 1].tolist() == [False, False, False, True]
 
 
-@pytest.mark.parametrize('form', ['blocked:20', 'tunneled'])
+def test_diagonal_distances_stay_on_cells_of_one_parity():
+  # To the lower right corner of an open 3 x 3 room: (1, 1) 1, the other corners 2.
+  found = demonstrators.distances(OPEN, (2, 2), maze.DIAGONAL)
+  assert found.tolist() == [[2, -1, 2], [-1, 1, -1], [2, -1, 0]]
+
+
+def test_diagonal_ways_around_a_wall_are_as_long_as_on_paper():
+  # '....'  To (0, 0): (1, 1) 1; (0, 2) 2, over (1, 1); (1, 3) 3, over (0, 2); (2, 0)
+  # '....'  2. Without the wall (2, 2) is 2 away and (3, 3) 3; (3, 3) has no other
+  # '..#.'  neighbour, and (3, 1) is 3 away, over (2, 0).
+  # '....'
+  walls = np.zeros((4, 4), bool)
+  walls[2, 2] = True
+  found = demonstrators.distances(walls, (0, 0), maze.DIAGONAL)
+  assert found.tolist() == [
+    [0, -1, 2, -1],
+    [-1, 1, -1, 3],
+    [2, -1, -1, -1],
+    [-1, 3, -1, -1],
+  ]
+
+
+def test_diagonal_ways_round_are_optimal_on_either_side():
+  # From (0, 1) to (2, 1): over (1, 2) or over (1, 0).
+  best = demonstrators.optimal_actions(OPEN, (2, 1), maze.DIAGONAL)
+  names = np.array(list(maze.DIAGONAL))
+  assert names[best[0, 1]].tolist() == ['down_right', 'down_left']
+  assert not best[1, 1].any()  # out of reach
+
+
+@pytest.mark.parametrize('form', ['blocked:20', 'tunneled', 'diagonal:80'])
 def test_the_optimal_player_takes_exactly_the_shortest_way(form):
   room = maze.Maze(f'maze/{form}/5', seed=2)
-  player = demonstrators.EpsilonOptimal(room.walls, 0, seed=0)
+  player = demonstrators.EpsilonOptimal(room.walls, 0, 0, room.moves)
   for episode in demonstrators.record_episodes(room, player, 30):
-    steps = demonstrators.distances(room.walls, episode.observations[0, 2:])
+    goal = episode.observations[0, 2:]
+    steps = demonstrators.distances(room.walls, goal, room.moves)
     assert len(episode.actions) == steps[tuple(episode.observations[0, :2])]
 
 
@@ -162,12 +193,15 @@ def test_recorded_episodes_fit_their_spec_and_dtypes(form):
     assert len(episode.observations) == len(episode.actions) + 1
 
 
-def test_the_ceiling_is_what_the_best_table_reaches():
+@pytest.mark.parametrize(
+  ('walls', 'moves'), [(WALLS, maze.ORTHOGONAL), (OPEN, maze.DIAGONAL)]
+)
+def test_the_ceiling_is_what_the_best_table_reaches(walls, moves):
   # Per cell pair, the action that a table fitted to these very episodes would
   # guess: never below the ceiling's expectation by more than chance, and above it
   # only as far as so many samples can be fitted by accident.
-  player = demonstrators.EpsilonOptimal(WALLS, 0.5, seed=5)
-  room = maze.Maze('by hand', walls=WALLS, seed=5)
+  player = demonstrators.EpsilonOptimal(walls, 0.5, 5, moves)
+  room = maze.Maze('by hand', walls=walls, moves=moves, seed=5)
   episodes = list(demonstrators.record_episodes(room, player, 1500))
   before = np.concatenate([episode.observations[:-1, :2] for episode in episodes])
   after = np.concatenate([episode.observations[1:, :2] for episode in episodes])
@@ -176,8 +210,8 @@ def test_the_ceiling_is_what_the_best_table_reaches():
   for one, other, action in zip(before.tolist(), after.tolist(), actions, strict=True):
     counts.setdefault((*one, *other), np.zeros(4))[action] += 1
   best = sum(count.max() for count in counts.values()) / len(actions)
-  ceiling = maze.idm_ceiling(WALLS, before, after)
-  assert ceiling < 0.9  # the corridor is narrow: bumps matter
+  ceiling = maze_ceiling.ceiling(walls, before, after, moves)
+  assert ceiling < 0.9  # so narrow that bumps matter
   assert best == pytest.approx(ceiling, abs=0.02)
 
 

@@ -24,7 +24,9 @@ _FLOORS = {
   'data': 4,
   'training': 4,
   'acting': 5,
+  'baselines': 5,
   'experiment': 6,
+  'benchmark': 7,
   'launching': 7,
   'bin': 8,
 }

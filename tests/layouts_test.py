@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from alpt_jax.envs import layouts
+from alpt_jax.envs.moves import DIAGONAL, ORTHOGONAL
 from alpt_jax.errors import UserError
-
-#    column 01234
-ROOM = """  #####
-            #..##
-            #.#.#
-            #...#
-            #####"""
-WALLS = np.array([[mark == '#' for mark in row] for row in ROOM.split()])
 
 # Names.
 
@@ -23,11 +16,19 @@ def test_a_name_says_form_blocks_and_seed():
   assert layouts.parse_name('maze/blocked:10/7') == layouts.MazeName('blocked', 10, 7)
   assert layouts.parse_name('maze/blocked/7') == layouts.MazeName('blocked', 20, 7)
   assert layouts.parse_name('maze/tunneled/3') == layouts.MazeName('tunneled', 0, 3)
+  assert layouts.parse_name('maze/diagonal:5/7') == layouts.MazeName('diagonal', 5, 7)
+
+
+def test_a_name_says_how_the_agent_moves():
+  moves = [layouts.parse_name(f'maze/{form}/0').moves for form in layouts.FORMS]
+  # blocked, tunneled, diagonal
+  assert moves == [ORTHOGONAL, ORTHOGONAL, DIAGONAL]
 
 
 def test_a_parsed_name_is_written_in_full():
   assert str(layouts.parse_name('maze/blocked/7')) == 'maze/blocked:20/7'
   assert str(layouts.parse_name('maze/tunneled/3')) == 'maze/tunneled/3'
+  assert str(layouts.parse_name('maze/diagonal/7')) == 'maze/diagonal:20/7'
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,9 @@ def reached_from_first(walls):
   return reached.sum()
 
 
-@pytest.mark.parametrize('form', ['blocked:10', 'blocked:20', 'blocked:80', 'tunneled'])
+@pytest.mark.parametrize(
+  'form', ['blocked:10', 'blocked:20', 'blocked:80', 'tunneled', 'diagonal:80']
+)
 def test_every_free_cell_is_reached_inside_a_closed_border(form):
   for seed in range(15):
     walls = layouts.layout(f'maze/{form}/{seed}')
@@ -84,6 +87,7 @@ def test_a_blocked_maze_has_as_many_blocks_as_its_name_says():
   assert (~layouts.layout('maze/blocked:20/0')).sum() == 18 * 18 - 20
   assert (~layouts.layout('maze/blocked:80/0')).sum() == 18 * 18 - 80
   assert (~layouts.layout('maze/blocked:0/0', size=6)).sum() == 4 * 4
+  assert (~layouts.layout('maze/diagonal:20/0')).sum() == 18 * 18 - 20
 
 
 def test_a_tunneled_maze_opens_every_corridor_of_its_lattice():
@@ -98,7 +102,7 @@ def test_a_tunneled_maze_opens_every_corridor_of_its_lattice():
     assert walls[18].all() and walls[:, 18].all()  # 18 is too narrow for a corridor
 
 
-@pytest.mark.parametrize('form', ['blocked:20', 'tunneled'])
+@pytest.mark.parametrize('form', ['blocked:20', 'tunneled', 'diagonal:20'])
 def test_the_name_alone_determines_the_walls(form):
   drawn = [layouts.layout(f'maze/{form}/{seed}') for seed in range(4)]
   for seed, walls in enumerate(drawn):
@@ -112,6 +116,8 @@ def test_names_keep_their_walls_between_versions():
   # every recorded maze another one.
   blocks = np.argwhere(layouts.layout('maze/blocked:3/7')[1:-1, 1:-1]) + 1
   assert blocks.tolist() == [[1, 6], [2, 5], [18, 5]]
+  blocks = np.argwhere(layouts.layout('maze/diagonal:3/7')[1:-1, 1:-1]) + 1
+  assert blocks.tolist() == [[3, 8], [17, 17], [18, 2]]
   tunnels = layouts.layout('maze/tunneled/3', size=10)
   assert [''.join('.#'[int(wall)] for wall in row) for row in tunnels[3:7]] == [
     '#..####..#',
@@ -131,8 +137,10 @@ def test_some_tunneled_mazes_have_loops():
 
 def test_a_form_too_dense_to_connect_is_named():
   # A third of 28 x 28: some free cell is walled in practically always.
-  with pytest.raises(UserError, match='no connected layout.*form blocked.*261 blocks'):
-    layouts.layout('maze/blocked:261/0', size=30)
+  for form in ('blocked', 'diagonal'):
+    message = f'no connected layout.*form {form}.*261 blocks'
+    with pytest.raises(UserError, match=message):
+      layouts.layout(f'maze/{form}:261/0', size=30)
 
 
 def test_a_layout_must_fit_its_grid():
@@ -140,24 +148,3 @@ def test_a_layout_must_fit_its_grid():
     layouts.layout('maze/tunneled/0', size=3)
   with pytest.raises(UserError, match='at most 3 in a 5x5 grid, found 20'):
     layouts.layout('maze/blocked/0', size=5)
-
-
-def test_blocked_moves_are_those_into_walls_or_out_of_the_grid():
-  blocked = layouts.blocked_moves(WALLS)
-  assert blocked[1, 2].tolist() == [True, True, True, False]
-  assert blocked[3, 2].tolist() == [True, False, True, False]
-  # An open 1 x 2 grid: only right from the left cell and left from the right one.
-  assert layouts.blocked_moves(np.zeros((1, 2), bool)).tolist() == [
-    [[True, False, True, True], [True, True, True, False]]
-  ]
-
-
-def test_pairs_are_different_free_cells():
-  pairs = layouts.start_goal_pairs(WALLS, 800, seed=2)
-  assert pairs.shape == (800, 2, 2)
-  assert not WALLS[pairs[..., 0], pairs[..., 1]].any()
-  assert (pairs[:, 0] != pairs[:, 1]).any(-1).all()
-  # All 42 ordered pairs: one is missed with probability (41 / 42)^800 = 4e-9.
-  assert len(np.unique(pairs.reshape(800, 4), axis=0)) == 42
-  assert (pairs == layouts.start_goal_pairs(WALLS, 800, seed=2)).all()
-  assert (pairs != layouts.start_goal_pairs(WALLS, 800, seed=3)).any()

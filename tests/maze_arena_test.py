@@ -9,7 +9,7 @@ from PIL import Image
 
 from alpt_jax.acting.policy import ActingConfig
 from alpt_jax.acting.rollout import OneByOne, Player, play
-from alpt_jax.envs import maze
+from alpt_jax.envs import demonstrators, maze
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import playing
 from alpt_jax.experiment.maze_arena import MazeArena
@@ -50,8 +50,35 @@ def test_a_fixed_goal_is_the_goal_of_every_scored_episode():
   assert {tuple(each) for each in goals.tolist()} == {goal}
 
 
-def test_reference_policies_are_ordered_and_the_optimal_one_never_fails():
-  spec = dataclasses.replace(_spec(), protocol=Protocol(50))
+def test_a_diagonal_mazes_fixed_goal_can_be_reached_from_every_scored_start():
+  name = 'maze/diagonal:20/3'
+  goal = tuple(np.argwhere(~maze.layout(name))[40].tolist())
+  spec = dataclasses.replace(_spec(name, goal=goal), protocol=Protocol(50))
+  arena = MazeArena(spec, 60, 0)
+  # Another component's starts are drawn again, not left out; only a start on the
+  # goal is, one in about 150.
+  assert 55 <= len(arena.starts()) <= 60
+  assert arena.references()['optimal'] == 1
+
+
+def test_the_optimal_reference_needs_as_many_diagonal_steps_as_the_way_is_long():
+  name = 'maze/diagonal:20/3'
+  walls = maze.layout(name)
+  cells = _first_observations(_spec(name), 0).astype(int)
+  lengths = [
+    demonstrators.distances(walls, cell[2:], maze.DIAGONAL)[tuple(cell[:2])]
+    for cell in cells
+  ]
+  for within in (5, int(np.median(lengths)), max(lengths)):
+    spec = dataclasses.replace(_spec(name), protocol=Protocol(int(within)))
+    found = MazeArena(spec, 10, 0).references()['optimal']
+    assert found == np.mean([length <= within for length in lengths])
+  assert found == 1
+
+
+@pytest.mark.parametrize('name', ['maze/blocked:20/3', 'maze/diagonal:20/3'])
+def test_reference_policies_are_ordered_and_the_optimal_one_never_fails(name):
+  spec = dataclasses.replace(_spec(name), protocol=Protocol(50))
   scores = MazeArena(spec, 100, 0).references()
   assert scores['random_walk'] < 0.3 < scores['behaviour'] < scores['optimal'] == 1.0
 

@@ -107,25 +107,66 @@ def test_the_spec_describes_the_maze():
   assert image == specs.ObservationSpec('image', (20, 20, 3), 'uint8')
 
 
-def test_no_action_shares_its_name_with_an_atari_action():
-  assert not set(maze.ACTION_NAMES) & set(specs.ALE_ACTIONS)
+def test_mazes_of_both_kinds_of_moves_share_no_action():
+  both = [
+    maze.Maze(f'maze/{form}:20/7').environment_spec for form in ('blocked', 'diagonal')
+  ]
+  assert specs.joint_vocabulary(both) == (
+    'down',
+    'down_left',
+    'down_right',
+    'left',
+    'right',
+    'up',
+    'up_left',
+    'up_right',
+  )
+  allowed = [specs.allowed_actions(spec, specs.joint_vocabulary(both)) for spec in both]
+  assert (allowed[0] != allowed[1]).all()
 
 
 # Dynamics.
 
 
-def test_every_action_moves_as_its_name_says():
-  open_room = np.zeros((3, 3), bool)
-  room = maze.Maze('open', walls=open_room)
-  for name, cell in {
-    'down': (2, 1),
-    'right': (1, 2),
-    'up': (0, 1),
-    'left': (1, 0),
-  }.items():
-    room.reset_to((1, 1), (0, 0))
-    room.step(maze.ACTION_NAMES.index(name))
+@pytest.mark.parametrize(
+  ('moves', 'cells'),
+  [
+    (
+      maze.ORTHOGONAL,
+      {'down': (2, 1), 'right': (1, 2), 'up': (0, 1), 'left': (1, 0)},
+    ),
+    (
+      maze.DIAGONAL,
+      {
+        'down_right': (2, 2),
+        'up_right': (0, 2),
+        'up_left': (0, 0),
+        'down_left': (2, 0),
+      },
+    ),
+  ],
+)
+def test_every_action_moves_as_its_name_says(moves, cells):
+  room = maze.Maze('open', walls=np.zeros((5, 5), bool), moves=moves)
+  names = room.environment_spec.action_names
+  assert names == tuple(cells) and room.action_spec().num_values == 4
+  for name, cell in cells.items():
+    room.reset_to((1, 1), (3, 3))
+    room.step(names.index(name))
     assert room.agent == cell
+
+
+def test_a_diagonal_step_needs_only_its_own_cell():
+  # From (2, 2) up_right is (1, 3), a wall; between the walls (1, 2) and (2, 1), which
+  # touch at a corner, up_left leads to (1, 1).
+  walls = np.zeros((4, 4), bool)
+  walls[[1, 1, 2], [2, 3, 1]] = True
+  room = maze.Maze('corners', walls=walls, moves=maze.DIAGONAL)
+  room.reset_to((2, 2), (0, 0))
+  assert room.step(list(maze.DIAGONAL).index('up_right')).mid()
+  assert room.agent == (2, 2)
+  room.step(list(maze.DIAGONAL).index('up_left'))
+  assert room.agent == (1, 1)
 
 
 def test_a_bump_leaves_the_agent_where_it_was():
@@ -188,6 +229,57 @@ def test_a_fixed_goal_stays_and_the_start_varies():
   assert starts == set(map(tuple, np.argwhere(~WALLS).tolist())) - {(3, 2)}
 
 
+#   column 012
+CROSS = """...
+           #.#
+           ..."""
+# Diagonal moves join the four corners and the middle; (0, 1) and (2, 1) are alone.
+
+
+def crossed(**arguments):
+  walls = np.array([[mark == '#' for mark in row] for row in CROSS.split()])
+  return maze.Maze('cross', walls=walls, moves=maze.DIAGONAL, **arguments)
+
+
+def test_resets_draw_every_pair_that_the_agents_own_moves_join():
+  room = crossed(seed=1)
+  pairs = set()
+  for _ in range(400):
+    room.reset()
+    pairs.add((room.agent, room.goal))
+  joined = [(0, 0), (0, 2), (1, 1), (2, 0), (2, 2)]
+  # 5 x 4 = 20; a given pair is missed with probability (19 / 20)^400 = 1e-9.
+  assert pairs == set(itertools.permutations(joined, 2))
+
+
+def test_every_component_takes_part_by_its_number_of_pairs():
+  # An open 3 x 3 room: 5 x 4 pairs of even cells, 4 x 3 of odd ones; 20 / 32 = .625,
+  # with a standard deviation of sqrt(.625 * .375 / 2000) = .011; the bound is 5.
+  room = maze.Maze('open', walls=np.zeros((3, 3), bool), moves=maze.DIAGONAL, seed=3)
+  observed = np.array([room.reset().observation for _ in range(2000)]).astype(int)
+  is_even = observed.reshape(-1, 2, 2).sum(-1) % 2 == 0
+  assert (is_even[:, 0] == is_even[:, 1]).all()
+  assert abs(is_even[:, 0].mean() - 0.625) < 0.055
+
+
+def test_a_fixed_goal_is_started_from_where_it_can_be_reached():
+  room = crossed(goal=(2, 2))
+  starts = set()
+  for _ in range(200):
+    room.reset()
+    assert room.goal == (2, 2)
+    starts.add(room.agent)
+  assert starts == {(0, 0), (0, 2), (1, 1), (2, 0)}
+
+
+def test_a_goal_that_no_other_cell_reaches_is_refused():
+  with pytest.raises(UserError, match=r'goal: .*reaches by down_right.*\(0, 1\)'):
+    crossed(goal=(0, 1))
+  for start, goal in (((0, 1), (1, 1)), ((0, 0), (2, 1))):
+    with pytest.raises(UserError, match='expected a start that reaches the goal'):
+      crossed().reset_to(start, goal)
+
+
 def test_the_seed_determines_starts_and_goals():
   def starts(seed):
     room = maze.Maze('maze/blocked:20/1', seed=seed)
@@ -216,6 +308,10 @@ def test_hand_drawn_walls_must_make_a_playable_maze():
   for walls in (split, np.ones((4, 4), bool), np.zeros((2, 3), bool)):
     with pytest.raises(UserError, match='walls: expected a square grid'):
       maze.Maze('bad', walls=walls)
+  row = np.array([[False, False], [True, True]])
+  maze.Maze('row', walls=row)
+  with pytest.raises(UserError, match=r'that a move \(down_right, .* found none'):
+    maze.Maze('row', walls=row, moves=maze.DIAGONAL)
 
 
 def test_a_chosen_pair_must_be_two_free_cells():
@@ -234,53 +330,3 @@ def test_an_unknown_action_is_refused(action):
   room.reset()
   with pytest.raises(UserError, match=f'field action: expected 0 to 3.*found {action}'):
     room.step(action)
-
-
-# Ceiling and picture.
-
-
-def test_the_ceiling_is_one_over_the_blocked_directions_at_a_bump():
-  # A move 1; a bump at (1, 2), three ways blocked, 1/3; at (1, 1), two ways, 1/2;
-  # a move 1: (1 + 1/3 + 1/2 + 1) / 4 = 17/24.
-  before = np.array([[1, 1], [1, 2], [1, 1], [1, 1]], np.uint8)
-  after = np.array([[1, 2], [1, 2], [1, 1], [2, 1]], np.uint8)
-  assert maze.idm_ceiling(WALLS, before, after) == pytest.approx(17 / 24)
-  assert maze.idm_ceiling(WALLS, before[:1], after[:1]) == 1
-
-
-@pytest.mark.parametrize(
-  ('before', 'after'),
-  [
-    ((3, 3), (1, 2)),  # a jump
-    ((3, 2), (2, 2)),  # into a wall
-  ],
-)
-def test_the_ceiling_refuses_transitions_of_another_layout(before, after):
-  cells = np.array([[[3, 2], [3, 1]], [before, after]])
-  with pytest.raises(UserError, match='transition 1: expected one step or a bump'):
-    maze.idm_ceiling(WALLS, cells[:, 0], cells[:, 1])
-
-
-def test_the_ceiling_refuses_staying_where_nothing_is_blocked():
-  cells = np.array([[1, 1]])
-  with pytest.raises(UserError, match=r'found \(1, 1\) to \(1, 1\)'):
-    maze.idm_ceiling(np.zeros((3, 3), bool), cells, cells)
-
-
-def test_a_picture_shows_walls_goal_agent_and_a_fading_path():
-  def colour(picture, cell):
-    return picture[12 * cell[0] + 6, 12 * cell[1] + 6].tolist()
-
-  bare = maze.render(WALLS)
-  assert bare.shape == (60, 60, 3) and bare.dtype == np.uint8
-  wall, floor = colour(bare, (2, 2)), colour(bare, (3, 2))
-  assert max(wall) < 100 and min(floor) > 200  # dark walls, light floor
-  path = [(1, 2), (1, 1), (2, 1), (3, 1), (3, 2)]
-  full = maze.render(WALLS, agent=(3, 2), goal=(2, 3), path=path)
-  red, green, blue = colour(full, (2, 3))
-  assert green > red and green > blue
-  assert colour(full, (3, 2)) not in (floor, wall, colour(full, (2, 3)))
-  # Blue over a light floor: the less red is left, the stronger the trace.
-  assert floor[0] > colour(full, (1, 2))[0] > colour(full, (2, 1))[0]
-  assert colour(full, (3, 3)) == floor
-  assert (full[WALLS.repeat(12, 0).repeat(12, 1)] == wall).all()

@@ -11,24 +11,24 @@ from typing import Protocol
 
 import numpy as np
 
-from alpt_jax.envs.layouts import MOVES, Cell, blocked_moves, neighbours
 from alpt_jax.envs.maze import Maze
+from alpt_jax.envs.moves import ORTHOGONAL, Cell, Moves, blocked_moves, neighbours
 from alpt_jax.errors import UserError
 from alpt_jax.types import Episode
 
 
-def distances(walls: np.ndarray, goal: Cell) -> np.ndarray:
+def distances(walls: np.ndarray, goal: Cell, moves: Moves = ORTHOGONAL) -> np.ndarray:
   """`[H, W]` int32 steps of the shortest way to `goal`; -1 where there is none."""
   row, column = (int(place) for place in goal)
   steps = np.full(walls.shape, -1, np.int32)
   if walls[row, column]:
     raise UserError(f'goal: expected a free cell, found a wall at ({row}, {column}).')
-  bumps = blocked_moves(walls).tolist()
+  bumps = blocked_moves(walls, moves).tolist()
   steps[row, column] = 0
   queue = deque([(row, column, 0)])
   while queue:
     row, column, walked = queue.popleft()
-    for (down, right), bump in zip(MOVES, bumps[row][column], strict=True):
+    for (down, right), bump in zip(moves.values(), bumps[row][column], strict=True):
       cell = row + down, column + right
       if not bump and steps[cell] < 0:
         steps[cell] = walked + 1
@@ -36,13 +36,15 @@ def distances(walls: np.ndarray, goal: Cell) -> np.ndarray:
   return steps
 
 
-def optimal_actions(walls: np.ndarray, goal: Cell) -> np.ndarray:
-  """`[H, W, 4]` bool: True for every action that brings the goal a step nearer.
+def optimal_actions(
+  walls: np.ndarray, goal: Cell, moves: Moves = ORTHOGONAL
+) -> np.ndarray:
+  """`[H, W, A]` bool: True for every action that brings the goal a step nearer.
 
   All False on walls, on the goal and where the goal cannot be reached.
   """
-  steps = distances(walls, goal)
-  after = neighbours(steps, -1)
+  steps = distances(walls, goal, moves)
+  after = neighbours(steps, -1, moves)
   return (after == steps[..., None] - 1) & (steps[..., None] > 0)
 
 
@@ -50,30 +52,33 @@ class Player(Protocol):
   """Whoever chooses a maze action from the agent's and the goal's cell."""
 
   def action(self, agent: Cell, goal: Cell) -> int:
-    """An index of `maze.ACTION_NAMES`."""
+    """An index of the maze's moves."""
 
 
 class EpsilonOptimal:
-  """Optimal with probability 1 - epsilon, else uniform over all four actions.
+  """Optimal with probability 1 - epsilon, else uniform over all actions.
 
   Among several optimal actions each is equally likely: a fixed preference would
   make the demonstrations' actions easier to guess than the mazes make them.
   """
 
-  def __init__(self, walls: np.ndarray, epsilon: float, seed: int):
+  def __init__(
+    self, walls: np.ndarray, epsilon: float, seed: int, moves: Moves = ORTHOGONAL
+  ):
     """Plays in one layout.
 
     Args:
       walls: `[H, W]` bool.
       epsilon: 0 for the optimal player, 1 for the random walk.
       seed: of its choices.
+      moves: the agent's.
 
     Raises:
       UserError: epsilon outside [0, 1].
     """
     if not 0 <= epsilon <= 1:
       raise UserError(f'epsilon: expected 0 to 1, found {epsilon}.')
-    self._walls = walls
+    self._walls, self._moves = walls, moves
     self._epsilon = epsilon
     self._random = np.random.default_rng(seed).random
     self._choices = {}  # goal -> the optimal actions of every row, column
@@ -86,7 +91,7 @@ class EpsilonOptimal:
     """
     goal = int(goal[0]), int(goal[1])
     if goal not in self._choices:
-      self._choices[goal] = _listed(optimal_actions(self._walls, goal))
+      self._choices[goal] = _listed(optimal_actions(self._walls, goal, self._moves))
     choices = self._choices[goal][agent[0]][agent[1]]
     if not choices:
       raise UserError(
@@ -94,12 +99,12 @@ class EpsilonOptimal:
         f'({agent[0]}, {agent[1]}). Start a new episode.'
       )
     if self._random() < self._epsilon:
-      return int(self._random() * len(MOVES))
+      return int(self._random() * len(self._moves))
     return choices[int(self._random() * len(choices))]
 
 
 def _listed(is_optimal: np.ndarray) -> list[list[list[int]]]:
-  """`[H, W, 4]` bool as a list of actions for every cell."""
+  """`[H, W, A]` bool as a list of actions for every cell."""
   return [
     [[action for action, good in enumerate(cell) if good] for cell in row]
     for row in is_optimal.tolist()
@@ -131,18 +136,20 @@ def scripted_success(
   epsilon: float,
   within: int,
   seed: int,
+  moves: Moves = ORTHOGONAL,
 ) -> float:
   """The share of (start, goal) pairs that `EpsilonOptimal` solves in time.
 
   Args:
-    maze_walls: `[S, S]` bool, connected.
+    maze_walls: `[S, S]` bool, connected by orthogonal moves.
     pairs: `[P, 2, 2]` (start, goal) cells, P at least 1.
     epsilon: 0 optimal, 1 the random walk.
     within: the number of steps granted.
     seed: of the player's choices.
+    moves: the agent's; each goal can be reached from its start by them.
   """
-  maze = Maze('scripted', max_episode_steps=within, walls=maze_walls)
-  player = EpsilonOptimal(maze_walls, epsilon, seed)
+  maze = Maze('scripted', max_episode_steps=within, walls=maze_walls, moves=moves)
+  player = EpsilonOptimal(maze_walls, epsilon, seed, moves)
   num_solved = 0
   for start, goal in pairs:
     time_step = maze.reset_to(start, goal)

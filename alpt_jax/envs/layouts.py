@@ -1,32 +1,34 @@
-"""Where a maze's walls are, and which moves they block.
+"""Where a maze's walls are, and how its agent moves: what its name stands for.
 
 A maze is named 'maze/blocked:20/7': family, form and number of blocks, layout
-seed; the name alone determines its walls. Both forms follow the generator that
-Yang et al. (2022), cited by section 5.6, take from google-research/dice_rl
-(environments/gridworld), with one change of ours: blocked layouts are redrawn
-until every free cell can reach every other.
+seed; the name alone determines its walls and moves. Blocked and tunneled layouts
+follow the generator that Yang et al. (2022), cited by section 5.6, take from
+google-research/dice_rl (environments/gridworld), with one change of ours: blocked
+layouts are redrawn until every free cell can reach every other. Diagonal mazes are
+ours, for section 5.5: drawn like blocked ones, but their agent moves diagonally.
 
 A cell is (row, column), row 0 on top. H and W are the grid's height and width.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
+from alpt_jax.envs.moves import (
+  DIAGONAL,
+  ORTHOGONAL,
+  Moves,
+  blocked_moves,
+  components,
+)
 from alpt_jax.errors import UserError, did_you_mean
 
 SIZE = 20  # section 5.6
-# Lower case, so that they never share a row of the vocabulary with ALE's 'UP'.
-ACTION_NAMES = ('down', 'right', 'up', 'left')
-MOVES = ((1, 0), (0, 1), (-1, 0), (0, -1))  # (rows, columns) of each action
 # A form's place here is part of its layouts' seeds: append only.
-FORMS = ('blocked', 'tunneled')
-
-Cell = Sequence[int]  # (row, column)
+FORMS = ('blocked', 'tunneled', 'diagonal')
 
 _NUM_BLOCKS = 20  # ours: the paper gives no number
-_MAX_TRIES = 2000  # about a third of a second
+_MAX_TRIES = 2000  # about half a second
 _CORRIDOR, _INNER_WALL, _SHORTCUT = 2, 1, 0.1  # dice_rl's `sample_wall`
 
 
@@ -35,8 +37,8 @@ class MazeName:
   """What determines a layout.
 
   Attributes:
-    form: 'blocked' (single wall cells in an open room) or 'tunneled' (corridors
-      two cells wide).
+    form: 'blocked' (single wall cells in an open room), 'tunneled' (corridors two
+      cells wide) or 'diagonal' (as blocked, walked diagonally).
     num_blocks: single wall cells inside the border; 0 for 'tunneled'.
     layout_seed: which of the form's layouts, 0 or more.
   """
@@ -47,12 +49,17 @@ class MazeName:
 
   def __str__(self) -> str:
     """The name that `parse_name` reads back."""
-    blocks = f':{self.num_blocks}' if self.form == 'blocked' else ''
+    blocks = '' if self.form == 'tunneled' else f':{self.num_blocks}'
     return f'maze/{self.form}{blocks}/{self.layout_seed}'
+
+  @property
+  def moves(self) -> Moves:
+    """How the agent moves there."""
+    return DIAGONAL if self.form == 'diagonal' else ORTHOGONAL
 
 
 def parse_name(name: str, size: int = SIZE) -> MazeName:
-  """Reads 'maze/FORM[:BLOCKS]/SEED'; 'blocked' alone means 20 blocks.
+  """Reads 'maze/FORM[:BLOCKS]/SEED'; a form without its blocks has 20.
 
   Raises:
     UserError: another shape, an unknown form, a seed or number of blocks that is
@@ -62,19 +69,19 @@ def parse_name(name: str, size: int = SIZE) -> MazeName:
   if len(parts) != 3 or parts[0] != 'maze':
     raise UserError(
       f"maze name: expected maze/FORM[:BLOCKS]/SEED, found '{name}'. "
-      'Write for example maze/blocked:20/7 or maze/tunneled/3.'
+      'Write for example maze/blocked:20/7, maze/tunneled/3 or maze/diagonal:20/7.'
     )
   form, colon, blocks = parts[1].partition(':')
   if form not in FORMS:
     raise UserError(
       f"maze name '{name}': unknown form '{form}'{did_you_mean(form, FORMS)}"
     )
-  if colon and form != 'blocked':
+  if colon and form == 'tunneled':
     raise UserError(
       f"maze name '{name}': a {form} maze has no number of blocks, found "
       f"'{blocks}'. Write maze/{form}/{parts[2]}."
     )
-  num_blocks = _NUM_BLOCKS if form == 'blocked' else 0
+  num_blocks = 0 if form == 'tunneled' else _NUM_BLOCKS
   if colon:
     num_blocks = _whole_number(blocks, name, 'number of blocks')
   parsed = MazeName(form, num_blocks, _whole_number(parts[2], name, 'layout seed'))
@@ -108,10 +115,11 @@ def _check_fits(name: MazeName, size: int) -> None:
 def layout(name: str | MazeName, size: int = SIZE) -> np.ndarray:
   """The walls of a maze: `[size, size]` bool, True on a wall; border included.
 
-  Every free cell can be reached from every other.
+  Every free cell can be reached from every other by orthogonal moves; a diagonal
+  maze's own moves join fewer.
 
   Raises:
-    UserError: a name that `parse_name` refuses, or a 'blocked' form of which no
+    UserError: a name that `parse_name` refuses, or a form with blocks of which no
       connected layout was found.
   """
   name = parse_name(str(name), size)
@@ -124,7 +132,7 @@ def layout(name: str | MazeName, size: int = SIZE) -> np.ndarray:
     if _is_connected(walls):
       return walls
   raise UserError(
-    f'{name}: no connected layout among {_MAX_TRIES} draws of form blocked with '
+    f'{name}: no connected layout among {_MAX_TRIES} draws of form {name.form} with '
     f'{name.num_blocks} blocks in a {size}x{size} grid. Ask for fewer blocks.'
   )
 
@@ -147,6 +155,7 @@ def _tunneled(rng, size: int) -> np.ndarray:
   walls = np.ones((size, size), bool)
   last = size - 1 - _CORRIDOR  # the last row or column where a corridor can start
   walls[1 : 1 + _CORRIDOR, 1 : 1 + _CORRIDOR] = False
+  steps = list(ORTHOGONAL.values())
   path = [((1, 1), iter(_shuffled(rng, 4)))]
   while path:
     (row, column), directions = path[-1]
@@ -154,7 +163,7 @@ def _tunneled(rng, size: int) -> np.ndarray:
     if direction is None:
       path.pop()
       continue
-    down, right = MOVES[direction]
+    down, right = steps[direction]
     step = _CORRIDOR + _INNER_WALL
     to_row, to_column = row + step * down, column + step * right
     if not (1 <= to_row <= last and 1 <= to_column <= last):
@@ -171,51 +180,17 @@ def _tunneled(rng, size: int) -> np.ndarray:
 
 def _is_connected(walls: np.ndarray) -> bool:
   """True where any free cell reaches all others (or there is none)."""
-  unseen = set(map(tuple, np.argwhere(~walls).tolist()))
-  edge = [unseen.pop()] if unseen else []
-  while edge:
-    row, column = edge.pop()
-    for down, right in MOVES:
-      cell = row + down, column + right
-      if cell in unseen:
-        unseen.remove(cell)
-        edge.append(cell)
-  return not unseen
+  return components(walls).max() <= 0
 
 
-def neighbours(values: np.ndarray, outside) -> np.ndarray:
-  """`[H, W]` values -> `[H, W, 4]`, the value of the cell each move points at."""
-  padded = np.pad(values, 1, constant_values=outside)
-  height, width = values.shape
-  return np.stack(
-    [
-      padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
-      for down, right in MOVES
-    ],
-    axis=-1,
-  )
-
-
-def blocked_moves(walls: np.ndarray) -> np.ndarray:
-  """`[H, W, 4]` bool: True where a move would bump; the outside is wall."""
-  return neighbours(walls, True)
-
-
-def start_goal_pairs(walls: np.ndarray, num_pairs: int, seed: int) -> np.ndarray:
-  """`[num_pairs, 2, 2]` int64 (start, goal) cells: free, uniform, start != goal."""
-  free = np.argwhere(~walls)
-  rng = np.random.default_rng(seed)
-  goals = rng.integers(len(free), size=num_pairs)
-  starts = rng.integers(len(free) - 1, size=num_pairs)
-  starts += starts >= goals  # skips the goal
-  return free[np.stack([starts, goals], axis=1)]
-
-
-def checked_walls(walls: np.ndarray, name: str) -> np.ndarray:
+def checked_walls(
+  walls: np.ndarray, name: str, moves: Moves = ORTHOGONAL
+) -> np.ndarray:
   """A read-only copy of hand-drawn walls, once they make a playable maze.
 
   Raises:
-    UserError: not square, too large, or the free cells fall apart.
+    UserError: not square, too large, the free cells fall apart (by orthogonal
+      moves), or none can be left by the maze's own moves.
   """
   walls = np.array(walls, bool)
   is_square = walls.ndim == 2 and walls.shape[0] == walls.shape[1] <= 256
@@ -224,6 +199,11 @@ def checked_walls(walls: np.ndarray, name: str) -> np.ndarray:
       f'{name}, walls: expected a square grid of at most 256 rows with two or more '
       f'free cells, all connected; found shape {list(walls.shape)} with '
       f'{int((~walls).sum())} free cells.'
+    )
+  if blocked_moves(walls, moves)[~walls].all():
+    raise UserError(
+      f'{name}, walls: expected a free cell that a move ({", ".join(moves)}) leads '
+      'to another, found none. Draw a wider maze.'
     )
   walls.flags.writeable = False
   return walls

@@ -1,45 +1,47 @@
 """Gridworld mazes: walk from a start to a goal (section 5.6).
 
-The walls come from `layouts.py`, whose public names are also found here.
+The walls come from `layouts.py`, the agent's steps from `moves.py`; what players of
+mazes need of them is also found here.
 A cell is (row, column), row 0 on top. H and W are the grid's height and width.
 """
-
-from collections.abc import Sequence
 
 import dm_env
 import numpy as np
 
 from alpt_jax.envs.layouts import (
-  ACTION_NAMES,
   FORMS,
-  MOVES,
   SIZE,
-  Cell,
   MazeName,
-  blocked_moves,
   checked_walls,
   layout,
   parse_name,
+)
+from alpt_jax.envs.moves import (
+  DIAGONAL,
+  ORTHOGONAL,
+  Cell,
+  Moves,
+  blocked_moves,
+  components,
   start_goal_pairs,
 )
 from alpt_jax.errors import UserError, did_you_mean
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
 
 __all__ = [
-  'ACTION_NAMES',
+  'DIAGONAL',
   'FORMS',
-  'MOVES',
   'OBSERVATIONS',
+  'ORTHOGONAL',
   'SIZE',
   'Cell',
   'Maze',
   'MazeName',
+  'Moves',
   'blocked_moves',
   'from_spec',
-  'idm_ceiling',
   'layout',
   'parse_name',
-  'render',
   'start_goal_pairs',
 ]
 
@@ -66,40 +68,6 @@ def from_spec(spec: EnvironmentSpec) -> 'Maze':
   raise UserError(f'{spec.name}: no maze has the observation {spec.observation}.')
 
 
-def idm_ceiling(
-  walls: np.ndarray, cells_before: np.ndarray, cells_after: np.ndarray
-) -> float:
-  """The accuracy that no inverse dynamics model can beat, on these transitions.
-
-  A move tells its action. A bump tells only that the action was one of the k
-  blocked ones: whoever explores uniformly and otherwise never bumps, as
-  `EpsilonOptimal` does, took each with probability 1/k, so the best guess is
-  right in 1/k of the cases.
-
-  Args:
-    walls: `[H, W]` bool.
-    cells_before: `[N, 2]` integer agent cells, N at least 1.
-    cells_after: `[N, 2]` integer agent cells one step later.
-
-  Raises:
-    UserError: a transition that cannot happen between these walls.
-  """
-  before, after = (np.asarray(cells, np.int64) for cells in (cells_before, cells_after))
-  blocked = blocked_moves(walls)[before[:, 0], before[:, 1]]
-  moved = (after - before)[:, None] == np.array(MOVES)
-  moved = (moved.all(-1) & ~blocked).any(-1)
-  num_blocked = blocked.sum(-1)
-  possible = moved | ((before == after).all(-1) & (num_blocked > 0))
-  if not possible.all():
-    index = int(possible.argmin())
-    raise UserError(
-      f'transition {index}: expected one step or a bump, found '
-      f'{tuple(before[index].tolist())} to {tuple(after[index].tolist())}, which '
-      'these walls do not allow. Use the layout the episodes were recorded in.'
-    )
-  return float(np.where(moved, 1.0, 1.0 / np.maximum(num_blocked, 1)).mean())
-
-
 class Maze(dm_env.Environment):
   """Reward 1 for entering the goal, which ends the episode; a bump is a no-op.
 
@@ -123,6 +91,7 @@ class Maze(dm_env.Environment):
     max_episode_steps: int = 500,
     *,
     walls: np.ndarray | None = None,
+    moves: Moves = ORTHOGONAL,
   ):
     """Builds the maze; the first `reset` draws an episode.
 
@@ -133,10 +102,12 @@ class Maze(dm_env.Environment):
       seed: of the starts and goals, not of the layout.
       max_episode_steps: steps after which an episode is cut off, discount 1.
       walls: `[S, S]` bool, a layout drawn by hand, which `name` then only labels.
+      moves: of the agent between hand-drawn walls; read only with `walls`.
 
     Raises:
-      UserError: a bad name, an unknown observation form, a goal on a wall, a cap
-        below 1, or hand-drawn walls that are not square and connected.
+      UserError: a bad name, an unknown observation form, a goal on a wall or that no
+        other cell reaches, a cap below 1, or hand-drawn walls that `checked_walls`
+        refuses.
     """
     if observation not in OBSERVATIONS:
       raise UserError(
@@ -149,16 +120,17 @@ class Maze(dm_env.Environment):
       )
     if walls is None:
       name = parse_name(name) if isinstance(name, str) else name
-      walls = layout(name)
+      walls, moves = layout(name), name.moves
     self._name, self._form = str(name), observation
-    self._walls = checked_walls(walls, self._name)
+    self._walls, self._moves = checked_walls(walls, str(name), moves), moves
+    self._component = components(self._walls, moves).reshape(-1).tolist()
     self._size = len(self._walls)
     self._free = np.flatnonzero(~self._walls).tolist()
     self._rng = np.random.default_rng(seed)
     self._max_episode_steps = max_episode_steps
     self._fixed_goal = None  # a place in `_free`
     if goal is not None:
-      self._fixed_goal = self._free.index(self._index(goal, 'goal'))
+      self._fixed_goal = self._free.index(self._reachable(goal))
       self._name += f'{_GOAL_PART}{int(goal[0])},{int(goal[1])}'
     self._next = self._transitions()
     self._drawing = self._without_goal()
@@ -169,6 +141,11 @@ class Maze(dm_env.Environment):
   def walls(self) -> np.ndarray:
     """`[size, size]` bool, read-only."""
     return self._walls
+
+  @property
+  def moves(self) -> Moves:
+    """What each action does; the order is that of the actions."""
+    return self._moves
 
   @property
   def agent(self) -> tuple[int, int]:
@@ -192,7 +169,7 @@ class Maze(dm_env.Environment):
     is_image = self._form == 'image'
     return EnvironmentSpec(
       name=self._name,
-      action_names=ACTION_NAMES,
+      action_names=tuple(self._moves),
       observation=ObservationSpec(
         kind='image' if is_image else 'integers',
         shape=self.observation_spec().shape,
@@ -204,24 +181,37 @@ class Maze(dm_env.Environment):
     )
 
   def reset(self) -> dm_env.TimeStep:
-    """Starts an episode at a uniformly drawn start (and goal, if not fixed)."""
-    goal = self._fixed_goal
-    if goal is None:
-      goal = int(self._rng.integers(len(self._free)))
-    start = int(self._rng.integers(len(self._free) - 1))
-    start += start >= goal  # skips the goal
-    return self._begin(self._free[start], self._free[goal])
+    """Starts an episode at a start and a goal (if not fixed) that it can reach.
+
+    Uniform over all such pairs, whichever component they are in.
+    """
+    free, component = self._free, self._component
+    while True:
+      goal = self._fixed_goal
+      if goal is None:
+        goal = int(self._rng.integers(len(free)))
+      start = int(self._rng.integers(len(free) - 1))
+      start += start >= goal  # skips the goal
+      if component[free[start]] == component[free[goal]]:
+        return self._begin(free[start], free[goal])
 
   def reset_to(self, start: Cell, goal: Cell) -> dm_env.TimeStep:
     """Starts an episode at a chosen pair of cells; a fixed goal is passed over.
 
     Raises:
-      UserError: a cell on a wall or outside, or start and goal are the same.
+      UserError: a cell on a wall or outside, start and goal are the same, or no way
+        leads from one to the other.
     """
     indices = self._index(start, 'start'), self._index(goal, 'goal')
     if indices[0] == indices[1]:
       raise UserError(
         f'{self._name}: expected two cells, found start and goal both at '
+        f'{divmod(indices[0], self._size)}. Choose another start.'
+      )
+    if self._component[indices[0]] != self._component[indices[1]]:
+      raise UserError(
+        f'{self._name}: expected a start that reaches the goal '
+        f'{divmod(indices[1], self._size)} by {", ".join(self._moves)}, found '
         f'{divmod(indices[0], self._size)}. Choose another start.'
       )
     return self._begin(*indices)
@@ -230,10 +220,10 @@ class Maze(dm_env.Environment):
     """Moves the agent, or nothing if a wall is in the way."""
     if self._is_over:
       return self.reset()
-    if not 0 <= action < 4:
+    if not 0 <= action < len(self._moves):
       raise UserError(
-        f'{self._name}, step {self._num_steps}, field action: expected 0 to 3 '
-        f'({", ".join(ACTION_NAMES)}), found {action}.'
+        f'{self._name}, step {self._num_steps}, field action: expected 0 to '
+        f'{len(self._moves) - 1} ({", ".join(self._moves)}), found {action}.'
       )
     self._agent = agent = self._next[self._agent][action]
     self._num_steps += 1
@@ -252,8 +242,8 @@ class Maze(dm_env.Environment):
     return dm_env.specs.BoundedArray(shape, np.uint8, 0, maximum, 'observation')
 
   def action_spec(self) -> dm_env.specs.DiscreteArray:
-    """Four moves, in the order of `ACTION_NAMES`."""
-    return dm_env.specs.DiscreteArray(4, np.int32, 'action')
+    """The moves, in their order."""
+    return dm_env.specs.DiscreteArray(len(self._moves), np.int32, 'action')
 
   def reward_spec(self) -> dm_env.specs.BoundedArray:
     """0 on the way, 1 at the goal."""
@@ -294,11 +284,22 @@ class Maze(dm_env.Environment):
       )
     return row * self._size + column
 
+  def _reachable(self, goal: Cell) -> int:
+    """The flat index of a fixed goal, once it can be entered."""
+    index = self._index(goal, 'goal')
+    if self._component.count(self._component[index]) < 2:
+      raise UserError(
+        f'{self._name}, goal: expected a cell that another reaches by '
+        f'{", ".join(self._moves)}, found {divmod(index, self._size)}. Choose another.'
+      )
+    return index
+
   def _transitions(self) -> list[list[int]]:
     """The flat index that each action leads to, from every flat index."""
     here = np.arange(self._size**2)[:, None]
-    offsets = np.array([down * self._size + right for down, right in MOVES])
-    bumps = blocked_moves(self._walls).reshape(-1, len(MOVES))
+    steps = self._moves.values()
+    offsets = np.array([down * self._size + right for down, right in steps])
+    bumps = blocked_moves(self._walls, self._moves).reshape(-1, len(offsets))
     return np.where(bumps, here, here + offsets).tolist()
 
   def _without_goal(self) -> np.ndarray:
@@ -314,64 +315,3 @@ class Maze(dm_env.Environment):
       around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
       columns.append(around.reshape(-1, 9))
     return np.concatenate(columns, axis=1).astype(np.uint8)
-
-
-# 8-bit RGB of `render`.
-_WALL, _FLOOR, _GRID = (52, 60, 74), (247, 245, 240), (228, 224, 214)
-_GOAL, _AGENT, _PATH = (58, 166, 85), (226, 88, 51), (76, 132, 206)
-
-
-def render(
-  walls: np.ndarray,
-  agent: Cell | None = None,
-  goal: Cell | None = None,
-  path: Sequence[Cell] | None = None,
-  scale: int = 12,
-) -> np.ndarray:
-  """Draws a maze as in figure 5a: `[H * scale, W * scale, 3]` uint8.
-
-  Args:
-    walls: `[H, W]` bool.
-    agent: cell of an orange disc.
-    goal: cell of the green square.
-    path: `[P, 2]` visited cells in order; the trace fades towards the oldest.
-    scale: pixels of a cell's side, 4 or more to tell things apart.
-  """
-  blocks = np.where(walls[..., None], _WALL, _FLOOR).astype(np.float32)
-  picture = blocks.repeat(scale, 0).repeat(scale, 1)
-  if scale >= 8:  # below, the lines would hide the floor
-    on_floor = ~walls.repeat(scale, 0).repeat(scale, 1)
-    lines = np.zeros_like(on_floor)
-    lines[::scale] = lines[:, ::scale] = True
-    picture[lines & on_floor] = _GRID
-  cells = np.asarray([] if path is None else path, int).reshape(-1, 2)
-  for age, (one, other) in enumerate(zip(cells[:-1], cells[1:], strict=True)):
-    strength = 0.2 + 0.8 * (age + 1) / len(cells)
-    thread = _between(one, other, scale)
-    picture[thread] = np.array(_FLOOR) * (1 - strength) + np.array(_PATH) * strength
-  if goal is not None:
-    margin = scale // 8
-    top, left = (scale * int(place) + margin for place in goal)
-    side = scale - 2 * margin
-    picture[top : top + side, left : left + side] = _GOAL
-  if agent is not None:
-    _disc(picture, agent, scale)
-  return picture.round().astype(np.uint8)
-
-
-def _between(one: np.ndarray, other: np.ndarray, scale: int) -> tuple[slice, ...]:
-  """The pixels of a thread between two neighbouring cells' centres."""
-  half = max(scale // 6, 1)
-  low = np.minimum(one, other) * scale + scale // 2 - half
-  high = np.maximum(one, other) * scale + scale // 2 + half
-  return tuple(slice(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True))
-
-
-def _disc(picture: np.ndarray, cell: Cell, scale: int) -> None:
-  """Blends the agent's disc, with a smooth edge, into a cell of the picture."""
-  offsets = np.arange(scale) - (scale - 1) / 2
-  distance = np.hypot(offsets[:, None], offsets[None])
-  cover = np.clip(0.4 * scale - distance + 0.5, 0, 1)[..., None]
-  top, left = (scale * int(place) for place in cell)
-  pixels = picture[top : top + scale, left : left + scale]
-  pixels[:] = (1 - cover) * pixels + cover * np.array(_AGENT)

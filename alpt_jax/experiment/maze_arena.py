@@ -5,11 +5,10 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import dm_env
-import numpy as np
 
 from alpt_jax.acting import scores
 from alpt_jax.acting.rollout import OneByOne, Player, StartFn, play
-from alpt_jax.envs import demonstrators, maze
+from alpt_jax.envs import demonstrators, maze, maze_picture
 from alpt_jax.experiment.pictures import save_gif
 from alpt_jax.specs import EnvironmentSpec
 
@@ -35,14 +34,21 @@ class MazeArena:
     self._maze = maze.from_spec(spec)
     self._within = spec.protocol.max_episode_steps
     self._seed = seed
-    self._pairs = _pairs(self._maze, num_episodes, seed)
+    # Fewer than `num_episodes` where a fixed goal was drawn as a start.
+    self._pairs = maze.start_goal_pairs(
+      self._maze.walls,
+      num_episodes,
+      _PAIRS_SEED + seed,
+      self._maze.moves,
+      self._maze.fixed_goal,
+    )
 
   def references(self) -> dict[str, float]:
     """Success of the scripted policies on the same episodes."""
-    walls = self._maze.walls
+    walls, moves = self._maze.walls, self._maze.moves
     return {
       name: demonstrators.scripted_success(
-        walls, self._pairs, epsilon, self._within, self._seed
+        walls, self._pairs, epsilon, self._within, self._seed, moves
       )
       for name, epsilon in REFERENCES.items()
     }
@@ -93,15 +99,6 @@ class MazeArena:
     return [start(first, goal) for first, goal in self._pairs.tolist()]
 
 
-def _pairs(environment: maze.Maze, num_episodes: int, seed: int) -> np.ndarray:
-  """`[P, 2, 2]` (start, goal) cells; P is fewer where a fixed goal was a start."""
-  pairs = maze.start_goal_pairs(environment.walls, num_episodes, _PAIRS_SEED + seed)
-  if environment.fixed_goal is not None:
-    pairs = pairs[(pairs[:, 0] != environment.fixed_goal).any(-1)]
-    pairs[:, 1] = environment.fixed_goal
-  return pairs
-
-
 class _Filmed(dm_env.Environment):
   """Passes everything on and keeps a picture of each moment."""
 
@@ -136,7 +133,8 @@ def _film(start: StartFn, films: list[_Filmed]) -> StartFn:
 
     def draw():
       trace.append(environment.agent)
-      return maze.render(environment.walls, environment.agent, environment.goal, trace)
+      agent, goal = environment.agent, environment.goal
+      return maze_picture.render(environment.walls, agent, goal, trace)
 
     films.append(_Filmed(environment, draw))
     return films[-1], first

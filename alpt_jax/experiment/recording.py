@@ -18,7 +18,7 @@ from PIL import Image
 
 from alpt_jax.data.card import make_card, write_card
 from alpt_jax.data.pool import Pool, write_pool
-from alpt_jax.envs import demonstrators, maze
+from alpt_jax.envs import demonstrators, maze, maze_ceiling, maze_picture
 from alpt_jax.errors import UserError
 
 
@@ -65,8 +65,9 @@ def record(recording: Recording, folder: pathlib.Path, *, rlds: bool = True) -> 
       recording.seed,
       recording.max_episode_steps,
     )
+    walls, moves = environment.walls, environment.moves
     player = demonstrators.EpsilonOptimal(
-      environment.walls, recording.epsilon, recording.seed + 1
+      walls, recording.epsilon, recording.seed + 1, moves
     )
     pool = write_pool(
       partial / 'pool',
@@ -83,10 +84,10 @@ def record(recording: Recording, folder: pathlib.Path, *, rlds: bool = True) -> 
       write_rlds(partial, pool, metadata)
     cells = _cells(pool)
     before = np.arange(pool.num_transitions) + pool.episode_of
-    ceiling = maze.idm_ceiling(environment.walls, cells[before], cells[before + 1])
+    ceiling = maze_ceiling.ceiling(walls, cells[before], cells[before + 1], moves)
     source = command(recording, folder, rlds)
     write_card(partial, make_card(pool, ceiling, source))
-    picture = _typical_episode(pool, cells, environment.walls)
+    picture = _typical_episode(pool, cells, walls)
     Image.fromarray(picture).save(partial / 'picture.png')
   return pool
 
@@ -196,7 +197,7 @@ def _typical_episode(pool: Pool, cells: np.ndarray, walls: np.ndarray) -> np.nda
   episode = int(pool.lengths.argsort()[pool.num_episodes // 2])
   first = pool.starts[episode] + episode
   path = cells[first : first + pool.lengths[episode] + 1].tolist()
-  return maze.render(walls, path[0], path[-1], path)
+  return maze_picture.render(walls, path[0], path[-1], path)
 
 
 def describe(pool: Pool) -> str:
