@@ -7,8 +7,8 @@
 
 Arguments behind the colon, all optional:
   target    the action-limited game (default SpaceInvaders)
-  method    dt1, dt1-idm, alpt or oracle (default alpt)
-  sources   for alpt: games joined by '+' (default: the other four of section 5.3)
+  method    dt1, dt1-idm, dt5, dt5-ret, alpt, alpt-idm, bc or oracle (default alpt)
+  sources   games to pretrain on, joined by '+' (default: the other four of section 5.3)
   labels    labelled transitions of the target (default 10000, section 5.1)
   seed      of everything that is drawn (default 0)
   size      small (a CPU, default) or paper (Table 3; a GPU or TPU)
@@ -25,7 +25,18 @@ import ml_collections
 
 # Section 5.3.
 FIVE_GAMES = ('Asterix', 'Breakout', 'Freeway', 'Seaquest', 'SpaceInvaders')
-TITLES = {'dt1': 'DT1', 'dt1-idm': 'DT1-IDM', 'oracle': 'Oracle'}
+# How tables call each method; DT5 whatever the number of its training games.
+TITLES = {
+  'dt1': 'DT1',
+  'dt1-idm': 'DT1-IDM',
+  'dt5': 'DT5',
+  'dt5-ret': 'DT5-RET',
+  'alpt-idm': 'ALPT (IDM pretrained)',
+  'bc': 'BC',
+  'oracle': 'Oracle',
+}
+# Methods that are pretrained on sources.
+WITH_SOURCES = ('alpt', 'alpt-idm', 'dt5', 'dt5-ret')
 PHASES = {'pretrain': ' (pretraining)', 'sources': ' (sources alone)'}
 
 
@@ -79,7 +90,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   is_finetuned = a['phase'] == 'finetune'
   others = [game for game in FIVE_GAMES if game != a['target']]
   sources = a['sources'].split('+') if a['sources'] else others
-  sources = sources if a['method'] == 'alpt' and not is_finetuned else []
+  sources = sources if a['method'] in WITH_SOURCES and not is_finetuned else []
   games = [a['target'], *sources]
 
   config = ml_collections.ConfigDict()

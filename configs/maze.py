@@ -4,8 +4,11 @@
       --config=configs/maze.py:method=alpt,sources=blocked+tunneled,labels=250
 
 Arguments behind the colon, all optional:
-  method    dt1, dt1-idm, alpt or oracle (default alpt)
-  sources   for alpt: maze forms joined by '+' (default blocked)
+  method    dt1, dt1-idm, dt5, dt5-ret, alpt, alpt-idm, bc or oracle (default alpt)
+  target    the action-limited maze: a blocked one of its own (own, default), or
+            one of those that sources can name, which are FORM or FORM and a number:
+            blocked, tunneled, diagonal, blocked2, ...
+  sources   mazes to pretrain on, joined by '+' (default blocked)
   labels    labelled transitions of the target (default 250)
   seed      of everything that is drawn: layouts, labels, initialisation (default 0)
   root      folder of the recorded datasets (default runs/data)
@@ -19,9 +22,21 @@ import difflib
 
 import ml_collections
 
-# Layout seeds: a run's seed is added, so seeds share no maze (below 1,000 seeds).
-LAYOUTS = {'target': 1000, 'blocked': 2000, 'tunneled': 3000}
-TITLES = {'dt1': 'DT1', 'dt1-idm': 'DT1-IDM', 'oracle': 'Oracle'}
+# Layout seeds. A run's seed is added, so seeds share no maze (below 1,000 seeds), and
+# 10,000 for each number above 1.
+LAYOUTS = {'own': 1000, 'blocked': 2000, 'tunneled': 3000, 'diagonal': 4000}
+# How tables call each method; DT5 whatever the number of its training games.
+TITLES = {
+  'dt1': 'DT1',
+  'dt1-idm': 'DT1-IDM',
+  'dt5': 'DT5',
+  'dt5-ret': 'DT5-RET',
+  'alpt-idm': 'ALPT (IDM pretrained)',
+  'bc': 'BC',
+  'oracle': 'Oracle',
+}
+# Methods that are pretrained on sources.
+WITH_SOURCES = ('alpt', 'alpt-idm', 'dt5', 'dt5-ret')
 PHASES = {
   'pretrain': ' (pretraining)',
   'sources': ' (sources alone)',
@@ -49,14 +64,19 @@ def parse(text: str, defaults: dict) -> dict:
   return arguments
 
 
-def environment(form: str, part: str, seed: int, blocks: int) -> str:
+def environment(maze: str, seed: int, blocks: int) -> str:
   """The name of a maze: its form and its layout seed."""
-  if part not in LAYOUTS:
-    close = difflib.get_close_matches(form, ('blocked', 'tunneled'), 1)
+  form = maze.rstrip('0123456789')
+  number = int(maze[len(form) :] or 1)
+  if form not in LAYOUTS or number < 1:
+    close = difflib.get_close_matches(form, LAYOUTS, 1)
     hint = f"; did you mean '{close[0]}'?" if close else '.'
-    raise ValueError(f"maze form '{form}' is not known{hint} Known: blocked, tunneled")
-  form = f'blocked:{blocks}' if form == 'blocked' else form
-  return f'maze/{form}/{LAYOUTS[part] + seed}'
+    raise ValueError(f"maze '{maze}' is not known{hint} Known: {', '.join(LAYOUTS)}")
+  layout = LAYOUTS[form] + 10_000 * (number - 1) + seed
+  form = 'blocked' if form == 'own' else form
+  return (
+    f'maze/{form}:{blocks}/{layout}' if form != 'tunneled' else f'maze/{form}/{layout}'
+  )
 
 
 def folder(root: str, name: str, observation: str) -> str:
@@ -71,6 +91,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
     text,
     {
       'method': 'alpt',
+      'target': 'own',
       'sources': 'blocked',
       'labels': 250,
       'seed': 0,
@@ -84,11 +105,12 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   if a['size'] not in ('small', 'paper'):
     raise ValueError(f"size: expected small or paper, found '{a['size']}'")
   is_paper = a['size'] == 'paper'
-  takes_sources = a['method'] == 'alpt' and a['phase'] != 'finetune'
+  is_finetuned = a['phase'] == 'finetune'
+  takes_sources = a['method'] in WITH_SOURCES and not is_finetuned
   forms = a['sources'].split('+') if takes_sources else []
 
-  names = [environment('blocked', 'target', a['seed'], a['blocks'])]
-  names += [environment(form, form, a['seed'], a['blocks']) for form in forms]
+  mazes = [a['target'], *forms]
+  names = [environment(maze, a['seed'], a['blocks']) for maze in mazes]
   folders = [folder(a['root'], name, a['observation']) for name in names]
 
   config = ml_collections.ConfigDict()
@@ -98,10 +120,13 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   config.method = a['method']
   # How tables and curves call it, as the paper's figure 5 does.
   alpt = 'ALPT-' + '+'.join(form.capitalize() for form in a['sources'].split('+'))
-  # Runs of several phases lie side by side in a report.
-  config.title = TITLES.get(a['method'], alpt) + PHASES.get(a['phase'], '')
+  # Runs of several phases lie side by side in a report; that of a pretrained IDM is
+  # never joint, so its last one needs no word.
+  is_told = not (is_finetuned and a['method'] == 'alpt-idm')
+  phase = PHASES.get(a['phase'], '') if is_told else ''
+  config.title = TITLES.get(a['method'], alpt) + phase
   # How they call the target.
-  config.target = 'blocked maze'
+  config.target = {'own': 'blocked maze'}.get(a['target'], f'{a["target"]} maze')
   # 'joint': the mazes have no separate finetuning stage (section 5.6). 'sources' is
   # pretraining without the target, one base for several targets or label draws.
   config.phase = a['phase']

@@ -178,6 +178,7 @@ class Fake:
   """A model that says what it is told to and keeps what it is asked."""
 
   return_range = (-2, 3)
+  sees_returns = True
   action_logits = (0.0, 9.0, 5.0)
 
   def apply(self, variables, *inputs, method):
@@ -223,6 +224,22 @@ def test_a_target_return_is_that_of_the_first_transition_in_sight():
   chosen = decide(model, config, {}, given, keys(2), np.array([True, True]))
   assert chosen.return_to_go.tolist() == [2, -1]
   assert model.given_return.tolist() == [4, 1]
+
+
+def test_a_model_without_returns_chooses_as_one_whole_pass_says():
+  """Behaviour cloning: no return is drawn, so acting costs one pass of the model."""
+  model = tiny_models.tiny_policy(sees_returns=False, num_actions=3)
+  given = history_of([[False, True, True], [True] * 3], np.zeros((2, 3)))
+  given = given._replace(observations=np.eye(3, dtype=np.float32)[[[0, 1, 2], [2] * 3]])
+  inputs = given.observations, given.actions, given.actions, given.is_known
+  inputs += given.reward_tokens, given.valid
+  params = tiny_models.loud_params(model, *inputs)
+  logits = model.apply({'params': params}, *inputs).actions[:, -1]
+  chosen = decide(model, ActingConfig(), params, given, keys(2), np.array([True, True]))
+  assert chosen.return_to_go is None
+  expected = np.where(given.allowed, logits, -np.inf).argmax(-1)
+  assert chosen.action.tolist() == expected.tolist()
+  assert np.ptp(logits, axis=0).max() > 0.1  # the rows differ
 
 
 # Optimistic returns: tokens 0 to 4.
@@ -477,6 +494,22 @@ def test_every_decision_is_told_in_the_order_of_its_episode(line_player):
   settings = {'max_steps': 12, 'seed': 0, 'greedy': [False] * 3, 'num_slots': 2}
   play(line_player, stage, 3, decision_fn=note, **settings)
   assert [told[episode] for episode in range(3)] == traces
+
+
+def test_of_a_model_without_returns_no_return_is_told(line_player):
+  policy = tiny_models.tiny_policy(sees_returns=False)
+  params = {k: v for k, v in line_player.params.items() if not k.startswith('ret')}
+  told = []
+  play(
+    dataclasses.replace(line_player, model=policy, params=params),
+    OneByOne([lambda: (line := Line(4, []), line.reset())]),
+    1,
+    max_steps=3,
+    seed=0,
+    greedy=[False],
+    decision_fn=lambda *what: told.append(what),
+  )
+  assert [(step, wanted) for _, step, _, wanted in told][:2] == [(0, None), (1, None)]
 
 
 def test_atari_scores_lie_between_random_play_and_a_human():

@@ -60,7 +60,8 @@ def _abstract_batch(config, observation, num_actions) -> Batch:
 @pytest.mark.parametrize('size', ['small', 'paper'])
 @pytest.mark.parametrize('observation', ['position', 'position_walls', 'image'])
 def test_one_step_of_every_maze_config_traces(method, size, observation):
-  text = f'method={method},size={size},observation={observation}'
+  phase = 'joint' if 'joint' in methods.METHODS[method].phases else 'pretrain'
+  text = f'method={method},size={size},observation={observation},phase={phase}'
   config = config_lib.from_mapping(_get_config('maze', text))
   spec = maze.Maze(config.data.environments[0], observation).environment_spec
   steps = build(config, spec.observation, 4, spec.return_range)
@@ -73,7 +74,12 @@ def test_one_step_of_every_maze_config_traces(method, size, observation):
     lambda x: (x.shape, x.dtype), state
   )
   assert ('idm_loss' in metrics) == methods.METHODS[method].has_idm
-  assert metrics['policy_loss'].shape == ()
+  assert ('policy_loss' in metrics) == bool(
+    methods.taught(method, phase, methods.POLICY)
+  )
+  assert ('return_loss' in metrics) == (
+    'policy_loss' in metrics and methods.METHODS[method].sees_returns
+  )
 
 
 def test_the_paper_size_models_have_the_papers_size():
@@ -96,13 +102,18 @@ def test_the_paper_size_models_have_the_papers_size():
   [
     ('alpt', 'pretrain'),
     ('alpt', 'sources'),
+    ('dt5', 'pretrain'),
+    ('dt5-ret', 'pretrain'),
     ('dt1', 'finetune'),
+    ('bc', 'finetune'),
     ('alpt', 'finetune'),
+    ('alpt-idm', 'finetune'),
   ],
 )
 def test_one_step_of_every_atari_config_traces(size, method, phase):
   fields = _get_config('atari', f'method={method},phase={phase},size={size}')
-  fields.initial = 'runs/base' if (method, phase) == ('alpt', 'finetune') else ''
+  is_started = phase == 'finetune' and methods.METHODS[method].is_pretrained
+  fields.initial = 'runs/base' if is_started else ''
   config = config_lib.from_mapping(fields)
   spec = specs.atari_spec('SpaceInvaders', specs.RL_UNPLUGGED_PROTOCOL)
   steps = build(config, spec.observation, 18, spec.return_range)
@@ -113,7 +124,7 @@ def test_one_step_of_every_atari_config_traces(size, method, phase):
   )
   assert jax.tree.map(np.shape, after) == jax.tree.map(np.shape, state)
   assert 'policy_loss' in metrics
-  assert ('idm_loss' in metrics) == (method != 'dt1')
+  assert ('idm_loss' in metrics) == methods.METHODS[method].has_idm
 
 
 def test_the_policy_of_the_papers_size_is_the_multi_game_dts():
@@ -175,7 +186,20 @@ def test_the_quickstart_compares_the_methods_on_the_same_mazes(
   assert len(targets) == len({run.seed for run in planned.runs.values()})
 
 
-@pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'oracle'])
+@pytest.mark.parametrize('file', ['maze', 'atari'])
+def test_the_titles_of_a_config_are_those_of_the_methods(file):
+  for method, known in methods.METHODS.items():
+    phase = 'joint' if 'joint' in known.phases else 'finetune'
+    title = _get_config(file, f'method={method},phase={phase}').title
+    # The mazes name their sources, as figure 5 does.
+    is_alpt = file == 'maze' and method == 'alpt'
+    assert title == ('ALPT-Blocked' if is_alpt else known.title)
+  pretrained = _get_config(file, 'method=dt5,phase=pretrain')
+  assert pretrained.title == 'DT5 (pretraining)'
+  assert len(pretrained.data.sources) == (1 if file == 'maze' else 4)
+
+
+@pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'bc', 'oracle'])
 def test_a_method_without_pretraining_is_finetuned_from_nothing(method):
   fields = _get_config('maze', f'method={method},phase=finetune').to_dict()
   assert config_lib.from_mapping(fields).initial == ''
@@ -216,6 +240,11 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
       },
       'initial: method dt1 starts from nothing, found runs/a',
     ),
+    (
+      {'method': 'bc', 'acting__target_return': 1.0},
+      'acting.target_return: method bc sees no returns, found 1.0',
+    ),
+    ({'method': 'alpt-idm'}, "phase (of method alpt-idm): 'joint' is not known"),
     ({'data__reward_lead': 2}, 'data.reward_lead: expected 0, 1, or -1'),
     (
       {'phase': 'finetune', 'data__sources': (), 'data__environments': ()},

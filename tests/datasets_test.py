@@ -106,7 +106,45 @@ def test_the_oracle_sees_every_action_of_the_target(root):
   assert not rows['relabel'].any()
 
 
-@pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'alpt'])
+def test_dt5_shares_its_rows_among_environments_and_has_all_labels(root):
+  """The source and the target's labelled part a half each; nothing unlabelled."""
+  rows = _rows(_config(root, 'method=dt5'))
+  target = rows['environment'] == 0
+  assert target.mean() == 0.5
+  assert rows['is_labelled'][:, -4:].any(1).all()
+  assert rows['is_labelled'][~target].sum() == rows['valid'][~target].sum()
+  assert (rows['policy_weight'] == 1).all()
+  assert not rows['idm_weight'].any()
+  assert not rows['relabel'].any()
+
+
+def test_dt5_ret_learns_actions_from_labelled_rows_and_guesses_none(root):
+  """A quarter of the target's rows is the labelled part's, which count in full.
+
+  Its other three quarters run over all of the target, nearly all of it unlabelled.
+  """
+  rows = _rows(_config(root, 'method=dt5-ret'), num_steps=48)
+  target = rows['environment'] == 0
+  assert target.mean() == 0.5
+  shows_action = rows['is_labelled'][:, -4:].any(1)
+  assert 0.25 <= shows_action[target].mean() < 0.5
+  assert (rows['policy_weight'] == 1).all()
+  assert not rows['relabel'].any()
+  assert not rows['idm_weight'].any()
+
+
+def test_an_idm_alone_sees_labels_in_the_proportion_that_alpt_shows_it(root):
+  """A quarter of a target's share to a source's: 1 row in 5, of 4 in alpt's 5."""
+  alpt = _rows(_config(root, 'method=alpt'), num_steps=48)
+  alone = _rows(_config(root, 'method=alpt-idm,phase=pretrain'), num_steps=48)
+  assert (alone['idm_weight'] == 1).all()
+  assert (alone['policy_weight'] == 0).all()
+  for rows in (alpt, alone):
+    seen = rows['idm_weight'] == 1
+    assert (rows['environment'][seen] == 0).mean() == pytest.approx(1 / 5, abs=0.001)
+
+
+@pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'dt5', 'dt5-ret', 'alpt', 'bc'])
 def test_changing_every_hidden_action_changes_no_training_batch(
   root, method, monkeypatch
 ):

@@ -48,7 +48,12 @@ def trained(tmp_path_factory):
 
 
 def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_heads=2):
-  """The state of a run that starts from `workdir`, and its fresh parameters."""
+  """The parameters of a run that starts from `workdir`, and its fresh ones."""
+  config = dataclasses.replace(
+    run.config,
+    initial=str(workdir),
+    model=dataclasses.replace(run.config.model, num_heads=num_heads),
+  )
   vocabulary = vocabulary or run.data.vocabulary
   steps = steps or run.step_config
   allowed = np.ones((1, len(vocabulary)), bool)
@@ -56,9 +61,7 @@ def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_he
   fresh = init_state(steps, example, seed=5)
   kept = jax.device_get(fresh.params)
   observation = observation or run.data.target.spec.observation
-  state = models.inherit(
-    fresh, str(workdir), vocabulary, observation, num_heads, example, run.mesh
-  )
+  state = models.inherit(fresh, config, vocabulary, observation, example, run.mesh)
   return jax.device_get(state.params), kept
 
 
@@ -162,12 +165,6 @@ def test_a_start_that_had_the_target_as_a_source_is_refused(trained):
   data = dataclasses.replace(config.data, target=folder, environments=(name,))
   with pytest.raises(UserError, match='as a fully labelled source'):
     Run(dataclasses.replace(config, data=data))
-
-
-def test_a_pretraining_that_lacks_a_model_is_refused(trained):
-  Run(_config(trained, 'method=dt1')).train(trained / 'dt1')
-  with pytest.raises(UserError, match='method dt1 trained no inverse_dynamics'):
-    _inherit(Run(_config(trained)), trained / 'dt1')
 
 
 def test_scoring_a_run_needs_its_target_alone(trained, tmp_path):

@@ -1,10 +1,12 @@
 """The methods of Table 2, and what is said of unknown words."""
 
+import dataclasses
+
 import pytest
 
 from alpt_jax import methods
 from alpt_jax.errors import UserError, did_you_mean
-from alpt_jax.methods import Use
+from alpt_jax.methods import IDM, POLICY, Use
 
 
 def test_dt1_learns_from_the_labelled_part_alone_and_without_an_idm():
@@ -31,6 +33,66 @@ def test_dt1_idm_is_alpt_without_sources():
   assert not methods.get('dt1-idm').uses_sources
 
 
+RECORDED_BY_THE_POLICY = Use(idm=False, policy=True)
+RECORDED_BY_THE_IDM = Use(idm=True, policy=False)
+
+
+def test_dt5_is_one_dt_on_all_labelled_data_and_then_on_the_targets_labels():
+  """Section 5.2: "all labelled datasets combined from both the source and target"."""
+  method = methods.get('dt5')
+  labels = {'labelled': RECORDED_BY_THE_POLICY}
+  both = {'source': RECORDED_BY_THE_POLICY, **labels}
+  assert method.phases == {
+    'sources': {'source': RECORDED_BY_THE_POLICY},
+    'pretrain': both,
+    'joint': both,
+    'finetune': labels,
+  }
+  assert method.inherits == (POLICY,)
+
+
+def test_dt5_ret_is_dt5_that_reads_the_unlabelled_part_too_without_guesses():
+  """Section 5.2: pretrained "on all available data", then the target's alone."""
+  target = {'target': RECORDED_BY_THE_POLICY}
+  for phase, parts in methods.get('dt5').phases.items():
+    expected = dict(parts) if phase == 'sources' else {**parts, **target}
+    assert methods.parts('dt5-ret', phase) == expected
+  assert methods.get('dt5-ret').inherits == (POLICY,)
+  assert not methods.get('dt5-ret').has_idm
+
+
+def test_of_alpt_only_the_idm_can_be_pretrained():
+  """Appendix A: the IDM's data are ALPT's in every phase, the DT starts at the end."""
+  assert methods.get('alpt-idm').phases == {
+    'sources': {'source': RECORDED_BY_THE_IDM},
+    'pretrain': {'source': RECORDED_BY_THE_IDM, 'labelled': RECORDED_BY_THE_IDM},
+    'finetune': methods.parts('alpt', 'finetune'),
+  }
+  assert methods.get('alpt-idm').inherits == (IDM,)
+  assert methods.get('alpt').inherits == (IDM, POLICY)
+  for phase in methods.get('alpt-idm').phases:
+    expected = methods.taught('alpt', phase, IDM)
+    assert methods.taught('alpt-idm', phase, IDM) == expected
+
+
+def test_cloning_is_dt1_without_returns():
+  bc, dt1 = methods.get('bc'), methods.get('dt1')
+  assert dataclasses.replace(bc, title='DT1', sees_returns=True) == dt1
+  sighted = [name for name, method in methods.METHODS.items() if method.sees_returns]
+  assert sighted == [name for name in methods.METHODS if name != 'bc']
+
+
+def test_what_was_taught_tells_guesses_from_records():
+  assert methods.taught('alpt', 'pretrain', POLICY) == {
+    'source': 'recorded',
+    'labelled': 'recorded',
+    'target': 'relabelled',
+  }
+  assert methods.taught('dt5-ret', 'finetune', POLICY)['target'] == 'recorded'
+  assert methods.taught('alpt', 'sources', POLICY) == {'source': 'recorded'}
+  assert methods.taught('dt5', 'sources', IDM) == {}
+
+
 def test_only_the_oracle_sees_all_labels():
   all_labelled = [n for n, method in methods.METHODS.items() if method.all_labelled]
   assert all_labelled == ['oracle']
@@ -45,6 +107,10 @@ def test_a_methods_flags_agree_with_its_parts(name):
     method.uses_sources
   )
   assert set(method.phases) <= {'sources', 'pretrain', 'joint', 'finetune'}
+  # Who is pretrained inherits models that its pretraining trains.
+  assert method.is_pretrained == ('pretrain' in method.phases)
+  for phase in {'sources', 'pretrain'} & set(method.phases):
+    assert all(methods.taught(name, phase, model) for model in method.inherits)
   # Only guesses of an IDM can stand in, and it never learns from them.
   assert not any(use.relabel and (use.idm or not method.has_idm) for use in uses)
 

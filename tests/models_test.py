@@ -157,6 +157,41 @@ def test_first_valid_is_the_first_transition_that_is_not_padding():
   ]
 
 
+@pytest.fixture(scope='module')
+def cloner():
+  """An image policy that sees no returns, and its parameters' names."""
+  model = tiny.tiny_policy(tiny.IMAGE, num_layers=2, sees_returns=False)
+  params = tiny.loud_params(model, *inputs(rows=1).values())
+  predict = jax.jit(lambda given: model.apply({'params': params}, **given))
+  return predict, params
+
+
+@pytest.mark.parametrize('valid', [(True,) * CONTEXT, (False, True, True)])
+def test_without_returns_none_is_read_and_all_else_is_seen_as_before(cloner, valid):
+  predict, _ = cloner
+  predictions = predict(perturbed(valid))
+  assert predictions.returns is None
+  # Where returns would be read nothing is: the next thing in line changes first.
+  read_out = [name for name in READ_OUT if not name.startswith('return')]
+  empty = jnp.zeros((len(predictions.actions), CONTEXT, 1))
+  predictions = predictions._replace(returns=empty)
+  for row, (place, first) in enumerate(FIRST_CHANGED.items(), start=1):
+    is_read = first is not None and place[0] != 'return_tokens' and valid[place[1]]
+    expected = []
+    if is_read:
+      expected = read_out[read_out.index(first.replace('return', 'action')) :]
+    # What is predicted on padding means nothing.
+    changed = [n for n in what_changed(predictions, row) if valid[int(n[-1])]]
+    assert changed == expected, place
+
+
+def test_without_returns_there_is_neither_a_table_nor_a_head_for_them(policy, cloner):
+  _, params = cloner
+  assert set(policy.params) - set(params) == {'return_emb', 'ret_linear'}
+  for name, tree in params.items():
+    assert jax.tree.map(np.shape, tree) == jax.tree.map(np.shape, policy.params[name])
+
+
 def test_bfloat16_computes_with_float32_parameters_and_logits(policy):
   model = policy.model.clone(dtype=jnp.bfloat16)
   logits, fresh = jax.eval_shape(

@@ -306,6 +306,36 @@ def test_without_relabelling_the_policy_learns_the_same_beside_a_labeller():
     np.testing.assert_allclose(other, array, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+def test_a_labeller_that_is_trained_alone_learns_as_it_does_beside_a_policy():
+  alone = tiny.tiny_step(policy=None)
+  window = hidden(tiny.random_window(), [0, 1])
+  batch = tiny.batch_of(window, idm_weight=[1, 0, 1, 1], relabel=True)
+  beside, expected = take_step(batch)
+  state = loud_state(alone)
+  state = state._replace(params={IDM: loud_state().params[IDM]})
+  found, metrics = take_step(batch, alone, state)
+  assert list(found.params) == list(found.opt_state) == [IDM]
+  assert not [name for name in metrics if 'policy' in name or POLICY in name]
+  assert metrics['idm_loss'] == pytest.approx(expected['idm_loss'], rel=1e-5)
+  for name, array in tiny.leaf_items(found.params[IDM]).items():
+    other = tiny.leaf_items(beside.params[IDM])[name]
+    np.testing.assert_allclose(array, other, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+CLONING = tiny.tiny_step(idm=None, policy=tiny.tiny_policy(sees_returns=False))
+
+
+def test_cloning_reads_no_return_and_has_no_loss_of_it():
+  window = hidden(tiny.random_window(), [0])
+  state, metrics = before = take_step(tiny.batch_of(window), CLONING)
+  assert not any('ret' in name for name in state.params[POLICY])
+  assert 'return_loss' not in metrics
+  mean = (metrics['action_loss'] + metrics['reward_loss']) / 2
+  assert metrics['policy_loss'] == pytest.approx(mean)
+  window = altered(window, 'returns_to_go', [0, 1, 2, 3], [0, 1, 2, 3])
+  assert_same_step(take_step(tiny.batch_of(window), CLONING), before)
+
+
 @pytest.fixture(scope='module')
 def fresh():
   """`seed -> state`."""

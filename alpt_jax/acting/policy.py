@@ -1,8 +1,8 @@
 """How a decision transformer chooses: an optimistic return, then an action.
 
-Lee et al. (2022), section 3.2 of the paper. Sampling is keyed by (evaluation
-seed, episode, step), so an action does not depend on which other episodes stand
-in the batch.
+Lee et al. (2022), section 3.2 of the paper. A model that sees no returns (behaviour
+cloning) chooses an action at once. Sampling is keyed by (evaluation seed, episode,
+step), so an action does not depend on which other episodes stand in the batch.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ class Decision(NamedTuple):
   """What the policy chose."""
 
   action: Array  # [B] int32, joint vocabulary; an allowed one unless illegal='noop'
-  return_to_go: Array  # [B] int32, the optimistic return it was given
+  return_to_go: Array | None  # [B] int32, the optimistic return; None without returns
 
 
 @functools.cache
@@ -92,6 +92,17 @@ def make_decide(model: DecisionTransformer, config: ActingConfig):
 def decide(model, config: ActingConfig, params, history: History, keys, greedy):
   """One decision for every episode of a batch; see `make_decide`."""
   keys = jax.vmap(jax.random.split)(keys)
+  if model.sees_returns:
+    tokens, logits = _told_a_return(model, config, params, history, keys[:, 0])
+    wanted = returns.dequantise(tokens, model.return_range[0])
+  else:
+    wanted, logits = None, _told_no_return(model, params, history)
+  action = choose_action(logits, history.allowed, keys[:, 1], greedy, config)
+  return Decision(action, wanted)
+
+
+def _told_a_return(model, config: ActingConfig, params, history: History, keys):
+  """`([B] return tokens, [B, A] action logits)`: first the return, then the action."""
   low, high = model.return_range
   prefix = model.apply(
     {'params': params},
@@ -100,7 +111,7 @@ def decide(model, config: ActingConfig, params, history: History, keys, greedy):
     method=DecisionTransformer.prefix,
   )
   if config.target_return is None:
-    tokens = optimistic_return(prefix.return_logits, keys[:, 0], config)
+    tokens = optimistic_return(prefix.return_logits, keys, config)
   else:
     first = history.valid.argmax(1)[:, None]
     wanted = jnp.take_along_axis(history.returns_to_go, first, 1)[:, 0]
@@ -116,8 +127,21 @@ def decide(model, config: ActingConfig, params, history: History, keys, greedy):
     history.valid,
     method=DecisionTransformer.action_logits,
   )
-  action = choose_action(logits, history.allowed, keys[:, 1], greedy, config)
-  return Decision(action, returns.dequantise(tokens, low))
+  return tokens, logits
+
+
+def _told_no_return(model, params, history: History):
+  """`[B, A]` action logits of one pass, where no return is chosen before it."""
+  predictions = model.apply(
+    {'params': params},
+    history.observations,
+    jnp.zeros_like(history.actions),  # return tokens, which it does not read
+    history.actions,
+    history.is_known,
+    history.reward_tokens,
+    history.valid,
+  )
+  return predictions.actions[:, -1]
 
 
 def optimistic_return(logits, keys, config: ActingConfig):

@@ -21,8 +21,8 @@ from alpt_jax.types import Array
 
 # Starts one episode: returns the environment and its first time step.
 StartFn = Callable[[], tuple[dm_env.Environment, dm_env.TimeStep]]
-# Told of every decision: episode, step, joint action, return-to-go asked for.
-DecisionFn = Callable[[int, int, int, int], None]
+# Told of every decision: episode, step, joint action, return-to-go asked for if any.
+DecisionFn = Callable[[int, int, int, int | None], None]
 
 
 class EpisodeScore(NamedTuple):
@@ -203,10 +203,12 @@ class _Slots:
 
   def tell(self, decision, decision_fn: DecisionFn) -> None:
     """Passes on what was decided in each running slot."""
-    chosen, wanted = np.asarray(decision.action), np.asarray(decision.return_to_go)
+    chosen, wanted = np.asarray(decision.action), [None] * self.size
+    if decision.return_to_go is not None:
+      wanted = np.asarray(decision.return_to_go).tolist()
     for slot in np.flatnonzero(self.running).tolist():
       place = int(self.episodes[slot]), int(self.num_steps[slot])
-      decision_fn(*place, int(chosen[slot]), int(wanted[slot]))
+      decision_fn(*place, int(chosen[slot]), wanted[slot])
 
   def step(self, actions: np.ndarray, max_steps: int) -> dict[int, EpisodeScore]:
     """Acts in every running slot; slot -> score of the episodes that it ended."""

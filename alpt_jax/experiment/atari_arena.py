@@ -63,7 +63,9 @@ class AtariArena:
 
     def note(episode, step, action, wanted):
       del episode, step
-      caption = f'{player.vocabulary[action]}  return {wanted}'
+      caption = player.vocabulary[action]
+      if wanted is not None:  # behaviour cloning asks for none
+        caption += f'  return {wanted}'
       frames.append(_captioned(environment.screen(), caption))
 
     play(

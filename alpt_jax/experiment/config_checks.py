@@ -100,7 +100,7 @@ def _check_combinations(config, found: _Findings) -> None:
   data, model = config.data, config.model
   if config.method in methods.METHODS:
     method = methods.METHODS[config.method]
-    wants = method.uses_sources and config.phase != 'finetune'
+    wants = 'source' in method.phases.get(config.phase, ())
     found.need(
       bool(data.sources) == wants,
       'data.sources',
@@ -117,6 +117,11 @@ def _check_combinations(config, found: _Findings) -> None:
       method.is_pretrained or not config.initial,
       'initial',
       f'method {config.method} starts from nothing, found {config.initial}',
+    )
+    found.need(
+      method.sees_returns or config.acting.target_return is None,
+      'acting.target_return',
+      f'method {config.method} sees no returns, found {config.acting.target_return}',
     )
   found.need(
     config.phase == 'finetune' or not config.initial,

@@ -201,7 +201,8 @@ def make_mixture(
   meets one. Unless `data.pool_policy_weight` says otherwise they do not count
   again for the DT where it is relabelled: the target stream already runs over
   D+ and D- uniformly, recorded actions included, and weighs as much more as makes
-  the target's share of the DT's loss equal to a source's.
+  the target's share of the DT's loss equal to a source's. A DT that is never
+  relabelled learns actions from the labelled rows, which always count in full.
   """
   uses = methods.parts(config.method, config.phase)
   length = config.model.num_transitions
@@ -216,7 +217,10 @@ def make_mixture(
       streams.append(_stream(name, windows, others[index], uses['source']))
   share = Fraction(config.data.labelled_share).limit_denominator(1000)
   share = {'labelled': share, 'target': 1 - share}
-  if len(uses.keys() & share.keys()) == 1:
+  # An IDM that is trained alone sees sources and labels in the proportion that it
+  # sees them in beside a DT; whatever else learns from one part has all the rows.
+  is_idm_alone = not any(use.policy for use in uses.values())
+  if len(uses.keys() & share.keys()) == 1 and not is_idm_alone:
     share = dict.fromkeys(share, Fraction(1))
   pool_weight = target_weight = 1.0
   if 'labelled' in uses and 'target' in uses and uses['target'].relabel:
@@ -229,15 +233,19 @@ def make_mixture(
     # nothing else draws windows whose context holds a label.
     within = length if uses['labelled'].idm else config.model.context
     windows = data.target.labelled(view, data.labels, within)
-    stream = _stream('labelled', windows, own * share['labelled'], uses['labelled'])
-    streams.append(dataclasses.replace(stream, policy_weight=pool_weight))
+    use, part = uses['labelled'], own * share['labelled']
+    streams.append(_stream('labelled', windows, part, use, pool_weight))
   if 'target' in uses:
     is_hidden = not methods.get(config.method).all_labelled
     windows = data.target.windows(view, data.labels, is_hidden)
-    stream = _stream('target', windows, own * share['target'], uses['target'])
-    streams.append(dataclasses.replace(stream, policy_weight=target_weight))
+    use, part = uses['target'], own * share['target']
+    streams.append(_stream('target', windows, part, use, target_weight))
   return Mixture(streams, config.training.batch_size, config.seed)
 
 
-def _stream(name: str, windows: Windows, share, use: methods.Use) -> Stream:
-  return Stream(name, windows, share, float(use.idm), float(use.policy), use.relabel)
+def _stream(
+  name: str, windows: Windows, share, use: methods.Use, policy_weight: float = 1.0
+) -> Stream:
+  """A stream that trains what `use` says; `policy_weight` is a row's in the DT."""
+  policy_weight *= use.policy
+  return Stream(name, windows, share, float(use.idm), policy_weight, use.relabel)

@@ -33,7 +33,7 @@ class Evaluator:
     if step_config.idm is not None:
       self._of_card = _from_card(pathlib.Path(config.data.target))
     self.play_under(config.evaluation.protocol_of(self._spec.protocol))
-    if not self.can_play:
+    if self._arena is None:
       print(f'{self._spec.name}: cannot be played here, so play is not scored')
 
   def play_under(self, protocol: Protocol) -> None:
@@ -47,8 +47,8 @@ class Evaluator:
 
   @property
   def can_play(self) -> bool:
-    """Whether the target can be played here."""
-    return self._arena is not None
+    """Whether there is a policy, and its target can be played here."""
+    return self._arena is not None and self._step_config.policy is not None
 
   def __call__(self, step: int, state: TrainState) -> dict[str, float]:
     """All scores of a state; `step` is not read."""

@@ -1,4 +1,4 @@
-"""Which runs a run goes back to, and what of its target's actions those knew."""
+"""Which runs a run goes back to: what they knew of its target, and what they taught."""
 
 import pathlib
 from typing import Any
@@ -69,4 +69,42 @@ def check(initial: str, data: RunData) -> None:
         f'{initial}: was trained with other labels of {name} ({before["label_hash"]}, '
         f'here {data.labels.hash}), so the budgets would add up. Use the same dataset, '
         'data.labels, data.segment_length, data.heldout_share and seed.'
+      )
+
+
+def check_taught(config: RunConfig, base: RunConfig) -> None:
+  """Refuses a start from a run whose models are not those that the method inherits.
+
+  A run may come from another method where that taught them the same: the actions
+  recorded in the sources are the same lesson for any DT, but a DT that has learnt
+  relabelled actions is no start for a method without an IDM (section 5.2).
+
+  Args:
+    config: of a run that starts from another one, `config.initial`.
+    base: the other run's.
+
+  Raises:
+    UserError: the base is of a method without pretraining, has no such model, or
+      taught it otherwise than any phase of this method does.
+  """
+  method, place = methods.get(config.method), f'{config.initial}: method {base.method}'
+  if not methods.get(base.method).is_pretrained:
+    raise UserError(
+      f'{place} has no pretraining, which method {config.method} starts from. Start '
+      f'from a run of {config.method}.'
+    )
+  for model in method.inherits:
+    found = methods.taught(base.method, base.phase, model)
+    if not found:
+      raise UserError(
+        f'{place} trained no {model} in phase {base.phase}, which method '
+        f'{config.method} starts from. Start from a run that did.'
+      )
+    known = [methods.taught(config.method, phase, model) for phase in method.phases]
+    if found not in known:
+      lesson = ', '.join(f'{part} ({actions})' for part, actions in found.items())
+      raise UserError(
+        f'{place} in phase {base.phase} trained its {model} on {lesson}, which method '
+        f'{config.method} never does. Start from a run of {config.method}, or of '
+        'phase sources.'
       )

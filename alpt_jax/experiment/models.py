@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from alpt_jax import methods
 from alpt_jax.errors import UserError
+from alpt_jax.experiment import lineage
 from alpt_jax.experiment.config import RunConfig, from_mapping
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
@@ -16,7 +17,13 @@ from alpt_jax.specs import EnvironmentSpec, ObservationSpec
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.optimizer import OptimizerConfig
-from alpt_jax.training.step import StepConfig, TrainState, abstract_state
+from alpt_jax.training.step import (
+  IDM,
+  POLICY,
+  StepConfig,
+  TrainState,
+  abstract_state,
+)
 from alpt_jax.types import Window
 
 
@@ -69,6 +76,8 @@ def build(
 ) -> StepConfig:
   """Models and optimisers of a run; equal for runs that can share programs.
 
+  Only those that its phase trains: where an IDM is pretrained alone, no policy.
+
   Raises:
     UserError: the observations are no images, which `model.idm_form` or
       `training.shift` asks for.
@@ -89,19 +98,24 @@ def build(
       'training.shift: expected 0 for observations of kind '
       f"'{observation.kind}', which have no pixels, found {config.training.shift}."
     )
-  idm = None
-  if methods.get(config.method).has_idm:
+  idm = policy = None
+  if methods.taught(config.method, config.phase, IDM):
     idm = InverseDynamics(
       num_transitions=model.num_transitions, form=model.idm_form, **shared
+    )
+  if methods.taught(config.method, config.phase, POLICY):
+    policy = DecisionTransformer(
+      return_range=return_range,
+      context=model.context,
+      sees_returns=methods.get(config.method).sees_returns,
+      **shared,
     )
   # Read by a cosine only; left out elsewhere, so that runs of any length are equal.
   is_cosine = config.optimizer.schedule == 'cosine'
   num_steps = config.training.num_steps if is_cosine else 0
   return StepConfig(
     idm=idm,
-    policy=DecisionTransformer(
-      return_range=return_range, context=model.context, **shared
-    ),
+    policy=policy,
     optimizer=OptimizerConfig(num_steps=num_steps, **vars(config.optimizer)),
     relabelling=config.training.relabelling,
     confidence_weighting=config.training.confidence_weighting,
@@ -122,32 +136,33 @@ def placed_shapes(steps: StepConfig, example: Window, mesh) -> TrainState:
 
 def inherit(
   state: TrainState,
-  workdir: str,
+  config: RunConfig,
   vocabulary: tuple[str, ...],
   observation: ObservationSpec,
-  num_heads: int,
   example: Window,
   mesh,
 ) -> TrainState:
-  """Replaces a fresh state's parameters by those of another run's last checkpoint.
+  """Replaces fresh parameters by those of the initial run's last checkpoint.
 
-  Neither that run's datasets nor its environments are needed. The optimiser starts
-  anew. Action names that it never saw get the fresh rows.
+  Of the models that the method inherits alone; the others stay fresh. Neither that
+  run's datasets nor its environments are needed. The optimiser starts anew. Action
+  names that it never saw get the fresh rows.
 
   Args:
     state: fresh, with the models of this run.
-    workdir: the other run's folder.
+    config: of this run; `initial` is the other run's folder.
     vocabulary: this run's, which starts with the other's.
     observation: of this run's target.
-    num_heads: of this run's models; the one setting that no shape shows.
     example: one window of this run.
     mesh: where the parameters go.
 
   Raises:
     UserError: the other run saw observations of another form, has another
-      architecture, or lacks a model that this run starts from.
+      architecture, lacks a model that this one inherits, or was taught otherwise.
   """
+  workdir, num_heads = config.initial, config.model.num_heads
   origin = read_origin(workdir)
+  lineage.check_taught(config, origin.config)
   if origin.environment.observation != observation:
     raise UserError(
       f'{workdir}: was trained on observations {origin.environment.observation}, the '
@@ -164,12 +179,7 @@ def inherit(
   checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
   trained = checkpoints.restore(shapes).params
   params = dict(state.params)
-  for name in params:
-    if name not in trained:
-      raise UserError(
-        f'{workdir}: method {origin.config.method} trained no {name}, which this '
-        'method starts from.'
-      )
+  for name in methods.get(config.method).inherits:
     params[name] = grow(trained[name], params[name], len(origin.vocabulary))
   new = vocabulary[len(origin.vocabulary) :]
   if new:

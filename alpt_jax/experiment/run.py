@@ -69,6 +69,7 @@ class Run:
       )
     if config.initial and trained is None:
       lineage.check(config.initial, self.data)
+      lineage.check_taught(config, origin.config)
     self.evaluator = Evaluator(config, self.data, self.step_config)
 
   def _return_range(self, origin: Origin | None) -> tuple[int, int]:
@@ -100,10 +101,9 @@ class Run:
         print(f'{self.config.initial}: not finished; its last checkpoint is taken')
       state = models.inherit(
         state,
-        self.config.initial,
+        self.config,
         self.data.vocabulary,
         self._observation,
-        self.config.model.num_heads,
         self.example,
         self.mesh,
       )

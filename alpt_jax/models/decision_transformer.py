@@ -20,8 +20,8 @@ _EXTRA = 3
 class Predictions(NamedTuple):
   """Logits for every transition of a context of C transitions."""
 
-  returns: jax.Array  # [B, C, R], from what is seen up to the observation
-  actions: jax.Array  # [B, C, A], from that and the return
+  returns: jax.Array | None  # [B, C, R], from what is seen up to the observation
+  actions: jax.Array  # [B, C, A], from that and the return, if it sees one
   rewards: jax.Array  # [B, C, 4], from that and the action
 
 
@@ -54,6 +54,10 @@ class DecisionTransformer(nn.Module):
   returns after the first transition are hidden as keys and emptied, their places
   still ask (the notebook's `single_return_token`); padding is hidden.
 
+  With `sees_returns=False` the first return is hidden and emptied as well and none is
+  predicted: behaviour cloning (ours). Actions are read at the same places, and rewards
+  are seen and predicted as before.
+
   Attributes:
     num_actions: A.
     return_range: (low, high); R = high - low return tokens.
@@ -62,6 +66,7 @@ class DecisionTransformer(nn.Module):
     width, num_layers, num_heads, dropout: the transformer's (Table 3).
     patch_size: for images.
     dtype: of the computation.
+    sees_returns: whether a return is shown and returns are predicted.
   """
 
   num_actions: int
@@ -74,6 +79,7 @@ class DecisionTransformer(nn.Module):
   dropout: float = 0.1
   patch_size: int = 14
   dtype: jnp.dtype = jnp.float32
+  sees_returns: bool = True
 
   def setup(self):
     low, high = self.return_range
@@ -122,7 +128,8 @@ class DecisionTransformer(nn.Module):
 
     Args:
       observations: `[B, C, ...]`, those that the transitions start from.
-      return_tokens: `[B, C]` int32; read only at the first valid transition.
+      return_tokens: `[B, C]` int32; read only at the first valid transition, and only
+        if the model sees returns.
       actions: `[B, C]` int32; read only where `is_known`.
       is_known: `[B, C]` bool, False where the action is missing.
       reward_tokens: `[B, C]` int32.
@@ -130,11 +137,11 @@ class DecisionTransformer(nn.Module):
       deterministic: False applies dropout with the 'dropout' random key.
     """
     batch, context = valid.shape
-    first = first_valid(valid)
+    shown = first_valid(valid) & self.sees_returns
     frames = self.observation(observations)
     extra = jnp.stack(
       [
-        self.return_emb(return_tokens),
+        self._returns(return_tokens),
         self.action_emb(actions, is_known),
         self.reward_emb(reward_tokens),
       ],
@@ -144,18 +151,26 @@ class DecisionTransformer(nn.Module):
     tokens = tokens.reshape(batch, context * self._stride, self.width)
     tokens += self.positions
     # Emptied with their place: the notebook masks after it has added positions.
-    tokens *= self._is_filled(first)[..., None]
-    tokens = self.sequence(tokens, self._mask(first, valid), deterministic)
+    tokens *= self._is_filled(shown)[..., None]
+    tokens = self.sequence(tokens, self._mask(shown, valid), deterministic)
     tokens = tokens.reshape(batch, context, self._stride, self.width)
     last_patch = self._patches - 1
     return Predictions(
-      returns=self.ret_linear(tokens[:, :, last_patch]),
+      returns=self.ret_linear(tokens[:, :, last_patch]) if self.sees_returns else None,
       actions=self.act_linear(tokens[:, :, self._patches + _RETURN]),
       rewards=self.rew_linear(tokens[:, :, self._patches + _ACTION]),
     )
 
+  def _returns(self, tokens):
+    """`[B, C, D]` of `[B, C]` return tokens; nothing where none is seen."""
+    if self.sees_returns:
+      return self.return_emb(tokens)
+    return jnp.zeros((*tokens.shape, self.width), self.dtype)
+
   def prefix(self, observations, valid) -> Prefix:
     """Reads the first valid frame, the part of a decision that needs no return.
+
+    Only for a model that sees returns: another decides by `__call__` at once.
 
     Its `return_logits` are those of `__call__` there: the patches of the first frame
     see nothing but each other, so no other token is computed.
@@ -254,18 +269,18 @@ class DecisionTransformer(nn.Module):
     step = jnp.where(step < 0, first, step)
     return step, jnp.broadcast_to(kind, step.shape)
 
-  def _is_filled(self, first):
-    """`[B, N]` bool: False for every return but the first."""
+  def _is_filled(self, shown):
+    """`[B, N]` bool: False for every return but those `shown` (`[B, C]` bool)."""
     place = jnp.arange(self.context * self._stride)
     is_return = place % self._stride == self._patches + _RETURN
-    return ~is_return | first[:, place // self._stride]
+    return ~is_return | shown[:, place // self._stride]
 
-  def _mask(self, first, valid):
-    """`[B, N, N]` bool: who sees whom."""
+  def _mask(self, shown, valid):
+    """`[B, N, N]` bool: who sees whom; `shown` as in `_is_filled`."""
     place = jnp.arange(self.context * self._stride)[None]
     step, kind = place // self._stride, place % self._stride
-    shown = valid[:, step[0]] & self._is_filled(first)
-    return _may_see(step, kind, self._patches) & shown[:, None, :]
+    is_key = valid[:, step[0]] & self._is_filled(shown)
+    return _may_see(step, kind, self._patches) & is_key[:, None, :]
 
 
 def _may_see(step, kind, num_patches: int):

@@ -2,7 +2,8 @@
 
 Pure: (state, batch, key) -> (state, metrics). Which rows teach what is data in
 the batch, so all methods of one shape share one compiled program; a method
-without an IDM is the same step without its first half.
+without an IDM is the same step without its first half, an IDM that is pretrained
+alone the same without its second.
 """
 
 import dataclasses
@@ -14,13 +15,12 @@ import jax.numpy as jnp
 import optax
 
 from alpt_jax import losses, relabel, returns
+from alpt_jax.methods import IDM, POLICY
 from alpt_jax.models.decision_transformer import DecisionTransformer, first_valid
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.training.augment import random_shift
 from alpt_jax.training.optimizer import OptimizerConfig, make_optimizer
 from alpt_jax.types import Batch, PseudoLabels, Window
-
-IDM, POLICY = 'inverse_dynamics', 'decision_transformer'
 
 
 class TrainState(NamedTuple):
@@ -37,7 +37,7 @@ class StepConfig:
 
   Attributes:
     idm: the labeller, or None for methods without one.
-    policy: the decision transformer.
+    policy: the decision transformer, or None where the IDM is trained alone.
     optimizer: of each model.
     relabelling: 'argmax', 'sample' or 'soft' (see relabel.py).
     confidence_weighting: weigh a relabelled transition's action loss by the
@@ -47,7 +47,7 @@ class StepConfig:
   """
 
   idm: InverseDynamics | None
-  policy: DecisionTransformer
+  policy: DecisionTransformer | None
   optimizer: OptimizerConfig
   relabelling: str = 'argmax'
   confidence_weighting: bool = False
@@ -107,32 +107,14 @@ def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
   window = batch.window
   labels = PseudoLabels(window.actions, window.is_labelled.astype(jnp.float32), None)
   if config.idm is not None:
-    seen = batch
-    if config.shift:
-      # For the labeller alone, which meets its few labels over and over; the policy
-      # has plenty of windows, and acts on screens that nobody shifts.
-      shifted = random_shift(window.observations, keys[3], config.shift)
-      seen = batch._replace(window=window._replace(observations=shifted))
-    gradients[IDM], idm_metrics = jax.grad(
-      functools.partial(_idm_loss, config.idm), has_aux=True
-    )(state.params[IDM], seen, keys[0])
-    logits = idm_metrics.pop('logits')
-    # Labels come from the whole model and from the window as it was recorded.
-    if config.idm.dropout or config.shift:
-      logits = config.idm.apply({'params': state.params[IDM]}, *_idm_inputs(window))
-    labels = relabel.pseudo_label(
-      logits,
-      window.actions,
-      window.is_labelled,
-      window.allowed,
-      config.relabelling,
-      keys[1],
-    )
-    metrics |= idm_metrics
-  gradients[POLICY], policy_metrics = jax.grad(
-    functools.partial(_policy_loss, config), has_aux=True
-  )(state.params[POLICY], batch, labels, keys[2])
-  metrics |= policy_metrics
+    gradients[IDM], logits, metrics = _idm_half(config, state, batch, keys)
+    if config.policy is not None:
+      labels = _pseudo_labels(config, state, window, logits, keys[1])
+  if config.policy is not None:
+    gradients[POLICY], policy_metrics = jax.grad(
+      functools.partial(_policy_loss, config), has_aux=True
+    )(state.params[POLICY], batch, labels, keys[2])
+    metrics |= policy_metrics
   params, opt_state = {}, {}
   rule = make_optimizer(config.optimizer)
   for name, gradient in gradients.items():
@@ -142,6 +124,34 @@ def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
     params[name] = optax.apply_updates(state.params[name], updates)
     metrics[f'{name}_gradient_norm'] = optax.tree.norm(gradient)
   return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def _idm_half(config: StepConfig, state: TrainState, batch: Batch, keys):
+  """`(gradients, logits [B, T, A], metrics)` of the labeller."""
+  if config.shift:
+    # For the labeller alone, which meets its few labels over and over; the policy
+    # has plenty of windows, and acts on screens that nobody shifts.
+    shifted = random_shift(batch.window.observations, keys[3], config.shift)
+    batch = batch._replace(window=batch.window._replace(observations=shifted))
+  gradient, metrics = jax.grad(functools.partial(_idm_loss, config.idm), has_aux=True)(
+    state.params[IDM], batch, keys[0]
+  )
+  return gradient, metrics.pop('logits'), metrics
+
+
+def _pseudo_labels(config: StepConfig, state: TrainState, window: Window, logits, key):
+  """Fills in a window's missing actions; `logits` are those that the IDM learnt by."""
+  # Labels come from the whole model and from the window as it was recorded.
+  if config.idm.dropout or config.shift:
+    logits = config.idm.apply({'params': state.params[IDM]}, *_idm_inputs(window))
+  return relabel.pseudo_label(
+    logits,
+    window.actions,
+    window.is_labelled,
+    window.allowed,
+    config.relabelling,
+    key,
+  )
 
 
 def _idm_inputs(window: Window):
@@ -182,7 +192,7 @@ def _policy_loss(config: StepConfig, params, batch: Batch, labels: PseudoLabels,
   """Equation 3 and Lee et al.'s reward head: mean of the three cross-entropies.
 
   A hidden action is a target only in rows that are relabelled; elsewhere it is an
-  unknown token and no target.
+  unknown token and no target. A policy that sees no returns has no return loss.
   """
   window = batch.window
   is_known = window.is_labelled | (batch.relabel[:, None] & window.valid)
@@ -201,14 +211,13 @@ def _policy_loss(config: StepConfig, params, batch: Batch, labels: PseudoLabels,
   cross_entropy = functools.partial(
     losses.cross_entropy, normalisation=config.loss_normalisation
   )
-  parts = {
-    'action_loss': cross_entropy(predictions.actions, actions, action_weight),
-    'return_loss': cross_entropy(
+  parts = {'action_loss': cross_entropy(predictions.actions, actions, action_weight)}
+  if config.policy.sees_returns:
+    parts['return_loss'] = cross_entropy(
       predictions.returns, return_tokens, first_valid(valid) * row_weight
-    ),
-    'reward_loss': cross_entropy(
-      predictions.rewards, reward_tokens, valid * row_weight
-    ),
-  }
+    )
+  parts['reward_loss'] = cross_entropy(
+    predictions.rewards, reward_tokens, valid * row_weight
+  )
   loss = sum(parts.values()) / len(parts)
   return loss, {'policy_loss': loss, **parts}
