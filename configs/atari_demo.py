@@ -32,12 +32,13 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   base_steps, tuned_steps, warmup_steps = _steps(size)
   base = {'title': 'base', 'training': {'num_steps': base_steps}}
   tuned = {'training': {'num_steps': tuned_steps}}
-  runs = [(f'{common},phase=sources', base)]
+  # (arguments of `run_config`, further fields, name for those that start from it)
+  runs = [(f'{common},phase=sources', base, 'base')]
   for seed in seeds:
     draw = f'{common},phase=finetune,seed={seed}'
-    start = {'title': 'ALPT', 'initial': f'base-labels{labels}-seed0'}
-    runs.append((f'{draw},method=alpt', {**tuned, **start}))
-    runs.append((f'{draw},method=dt1-idm', {**tuned, 'title': 'DT1-IDM'}))
+    start = {'title': 'ALPT', 'initial': 'base'}
+    runs.append((f'{draw},method=alpt', {**tuned, **start}, ''))
+    runs.append((f'{draw},method=dt1-idm', {**tuned, 'title': 'DT1-IDM'}, ''))
   config.runs = tuple(runs)
   # Fields of every run's config that differ from configs/atari.py.
   config.overrides = overrides = ml_collections.ConfigDict()

@@ -49,6 +49,7 @@ def get_config(study: str = 'greedy') -> ml_collections.ConfigDict:
         'training': {'num_steps': num_steps, 'evaluate_every': num_steps // 4},
         'model': {'width': width},
       },
+      '',
     )
     for title, text, num_steps, width in ordered
     for seed in SEEDS[study]

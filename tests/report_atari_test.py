@@ -6,6 +6,7 @@ import math
 import pytest
 
 from alpt_jax.report import bars, curves, differences, headline, measures, page, tables
+from alpt_jax.report import pairs as pairs_lib
 from alpt_jax.report import runs as runs_lib
 
 
@@ -114,7 +115,7 @@ def test_the_headline_of_a_game_is_made_of_the_numbers(tmp_path):
 @pytest.fixture
 def two_are_enough(monkeypatch):
   """For arithmetic on paper."""
-  monkeypatch.setattr(differences, '_FEWEST_PAIRS', 2)
+  monkeypatch.setattr(pairs_lib, 'FEWEST_SEEDS', 2)
 
 
 def test_two_pairs_are_too_few_to_speak_of(tmp_path):
@@ -135,9 +136,9 @@ def test_a_paired_difference_has_students_interval(tmp_path):
   # .1 and .3: mean .2, deviation sqrt((.01 + .01) / 1) = .1414; one degree of
   # freedom: 12.706 * .1414 / sqrt(2) = 1.2706
   assert idm.values == (pytest.approx(0.1), pytest.approx(0.3))
-  assert (idm.mean, idm.half_width) == (pytest.approx(0.2), pytest.approx(1.2706))
+  assert idm.interval == pytest.approx((0.2, 0.2 - 1.2706, 0.2 + 1.2706), abs=1e-4)
   # Scores: 300 - 200 and 400 - 200: mean 150, 12.706 * 70.71 / sqrt(2) = 635.3
-  assert (found[0].mean, found[0].half_width) == (150, pytest.approx(635.3))
+  assert found[0].interval == pytest.approx((150, 150 - 635.3, 150 + 635.3))
 
 
 @pytest.mark.usefixtures('two_are_enough')
@@ -176,12 +177,12 @@ def test_an_unfinished_run_is_no_pair(tmp_path):
 def test_the_quantiles_agree_with_those_that_have_a_closed_form():
   # One degree of freedom is Cauchy's distribution: tan(pi * .475). Two:
   # .95 * sqrt(2 / (1 - .95 ** 2)).
-  assert differences.student_quantile(1) == pytest.approx(
+  assert pairs_lib.student_quantile(1) == pytest.approx(
     math.tan(math.pi * 0.475), abs=5e-4
   )
   two = 0.95 * math.sqrt(2 / (1 - 0.95**2))
-  assert differences.student_quantile(2) == pytest.approx(two, abs=5e-4)
-  quantiles = [differences.student_quantile(freedom) for freedom in range(1, 32)]
+  assert pairs_lib.student_quantile(2) == pytest.approx(two, abs=5e-4)
+  quantiles = [pairs_lib.student_quantile(freedom) for freedom in range(1, 32)]
   assert quantiles == sorted(quantiles, reverse=True)
   assert (quantiles[-2], quantiles[-1]) == (2.042, 1.96)
 

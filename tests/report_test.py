@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from alpt_jax.errors import UserError
-from alpt_jax.report import curves, exhibits, headline, page, runs, tables
+from alpt_jax.report import exhibits, headline, looks, page, panels, runs, tables
 
 
 def _write_run(root, method='ALPT-Blocked', labels=50, seed=0, rows=(), **others):
@@ -185,11 +185,11 @@ def test_the_csv_holds_every_evaluation_under_the_promised_columns(tmp_path):
   path = tables.write_results_csv(tmp_path / 'results.csv', runs.load_runs(tmp_path))
   lines = path.read_text().splitlines()
   assert lines[0] == (
-    'experiment,method,labels,seed,step,idm_accuracy,success_sampled,success_greedy,'
-    'age,zeal,config_hash,label_hash,data_hash,git_commit,versions'
+    'experiment,target,method,labels,seed,step,idm_accuracy,success_sampled,'
+    'success_greedy,age,zeal,config_hash,label_hash,data_hash,git_commit,versions'
   )
   first, second = csv.DictReader(lines)
-  assert lines[1].startswith('tiny,ALPT-Blocked,50,0,10,,0.5,0.25,,1,c,,,,')
+  assert lines[1].startswith('tiny,,ALPT-Blocked,50,0,10,,0.5,0.25,,1,c,,,,')
   assert (second['idm_accuracy'], second['age'], second['zeal']) == ('0.9', '2', '')
   assert first['versions'] == '{"flax":"2","jax":"1"}'
   assert [each.name for each in tmp_path.glob('*.partial*')] == []
@@ -198,7 +198,7 @@ def test_the_csv_holds_every_evaluation_under_the_promised_columns(tmp_path):
 def test_a_mean_line_takes_only_steps_that_all_seeds_share(tmp_path):
   _write_run(tmp_path, seed=0, rows=[_evaluation(s, 0.2) for s in (10, 20, 30)])
   _write_run(tmp_path, seed=1, rows=[_evaluation(s, 0.6) for s in (10, 30, 40)])
-  points = curves.shared_points(runs.load_runs(tmp_path), 'success_sampled')
+  points = panels.shared_points(runs.load_runs(tmp_path), 'success_sampled')
   assert [(step, found.mean) for step, found in points] == [
     (10, pytest.approx(0.4)),
     (30, pytest.approx(0.4)),
@@ -207,16 +207,16 @@ def test_a_mean_line_takes_only_steps_that_all_seeds_share(tmp_path):
 
 def test_labels_of_lines_that_end_together_are_moved_apart():
   # .5 stays, .51 must be .1 higher; .98 and 1.0 leave the ceiling downwards.
-  places = curves.spread_apart([0.5, 0.51, 0.98, 1.0], 0.1, 0.0, 1.0)
+  places = panels.spread_apart([0.5, 0.51, 0.98, 1.0], 0.1, 0.0, 1.0)
   assert places == pytest.approx([0.5, 0.6, 0.9, 1.0])
 
 
 def test_a_method_keeps_its_colour_whatever_else_is_shown(tmp_path):
   _write_run(tmp_path, 'DT1')
-  alone = curves.method_styles(runs.load_runs(tmp_path))
+  alone = looks.method_styles(runs.load_runs(tmp_path))
   for method in ('Alien', 'ALPT-Blocked', 'Zebra'):
     _write_run(tmp_path, method)
-  together = curves.method_styles(runs.load_runs(tmp_path))
+  together = looks.method_styles(runs.load_runs(tmp_path))
   assert together['DT1'] == alone['DT1']
   assert len(set(together.values())) == 4
 

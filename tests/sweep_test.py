@@ -15,7 +15,7 @@ import pytest
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, is_done, write_status
-from alpt_jax.launching import sweep
+from alpt_jax.launching import sweep, workers
 from alpt_jax.report.runs import load_runs
 from alpt_jax.training.step import make_joint_step
 
@@ -31,7 +31,7 @@ def _experiment(*runs):
   config.runs = tuple(
     f'{run},labels=20,seed=0'
     if isinstance(run, str)
-    else (f'{run[0]},labels=20,seed=0', run[1])
+    else (f'{run[0]},labels=20,seed=0', *run[1:])
     for run in runs
   )
   config.run_config = str(_CONFIGS / 'maze.py')
@@ -55,7 +55,7 @@ def _record(planned):
 def test_methods_of_one_shape_share_one_compiled_step(tmp_path):
   planned = sweep.plan(_experiment('method=dt1-idm', 'method=alpt'), tmp_path)
   _record(planned)
-  assert sweep.run_shard(planned, 0, 1) == 0
+  assert workers.run_shard(planned, 0, 1) == 0
   steps = {make_joint_step(Run(config).step_config) for config in planned.runs.values()}
   assert len(steps) == 1
   assert steps.pop()._cache_size() == 1
@@ -72,14 +72,14 @@ def test_a_failed_run_is_shown_and_stops_no_other(tmp_path, capsys):
   data = dataclasses.replace(config.data, target=str(other))
   broken = dataclasses.replace(config, data=data)
   planned = dataclasses.replace(planned, runs={**planned.runs, folders[0]: broken})
-  assert sweep.run_shard(planned, 0, 1) == 1
+  assert workers.run_shard(planned, 0, 1) == 1
   assert 'expected maze/blocked:20/1000' in capsys.readouterr().err
   assert not is_done(folders[0])
   assert is_done(folders[1])
   states = {run.folder.name: run.state for run in load_runs(tmp_path)}
   assert states[folders[1].name] == 'done'
   # Again: the good one is skipped.
-  sweep.run_shard(planned, 0, 1)
+  workers.run_shard(planned, 0, 1)
   assert f'{folders[1].name}: done before' in capsys.readouterr().out
 
 
@@ -87,9 +87,9 @@ def test_shards_cover_every_run_once(tmp_path, monkeypatch):
   config = _experiment('method=dt1', 'method=dt1-idm', 'method=alpt')
   planned = sweep.plan(config, tmp_path)
   started = []
-  monkeypatch.setattr(sweep, 'is_done', lambda folder: started.append(folder) or True)
-  sweep.run_shard(planned, 0, 2)
-  sweep.run_shard(planned, 1, 2)
+  monkeypatch.setattr(workers, 'is_done', lambda folder: started.append(folder) or True)
+  workers.run_shard(planned, 0, 2)
+  workers.run_shard(planned, 1, 2)
   assert sorted(started) == sorted(planned.runs)
   assert len(started) == 3
 
@@ -97,19 +97,19 @@ def test_shards_cover_every_run_once(tmp_path, monkeypatch):
 def test_a_long_run_is_balanced_by_several_short_ones(tmp_path):
   steps = {'dt1': 2, 'dt1-idm': 7, 'alpt': 3, 'oracle': 3}
   runs = [
-    (f'method={name}', {'training': {'num_steps': count}})
+    (f'method={name}', {'training': {'num_steps': count}}, '')
     for name, count in steps.items()
   ]
   planned = sweep.plan(_experiment(*runs), tmp_path)
   shares = [
-    [config.method for _, config in share] for share in sweep._shares(planned.runs, 2)
+    [config.method for _, config in share] for share in workers._shares(planned.runs, 2)
   ]
   # 7 against 3 + 3 + 2: the last goes to the share that has 6, not 7.
   assert shares == [['dt1-idm'], ['alpt', 'oracle', 'dt1']]
 
 
 def test_a_run_that_is_listed_twice_is_refused(tmp_path):
-  with pytest.raises(UserError, match='two of its runs are the same'):
+  with pytest.raises(UserError, match='two of its runs are dt1-labels20-seed0'):
     sweep.plan(_experiment('method=dt1', 'method=dt1'), tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_an_unknown_field_of_the_overrides_is_named(tmp_path):
 
 def test_the_exit_codes_of_the_workers_come_back():
   commands = [[sys.executable, '-c', f'raise SystemExit({code})'] for code in (3, 0)]
-  assert sweep.run_workers(commands) == [3, 0]
+  assert workers.run_workers(commands) == [3, 0]
 
 
 def test_every_worker_gets_the_signal_and_is_waited_for(tmp_path):
@@ -148,7 +148,7 @@ def test_every_worker_gets_the_signal_and_is_waited_for(tmp_path):
   thread = threading.Thread(target=stop_when_ready)
   thread.start()
   before = signal.getsignal(signal.SIGTERM)
-  codes = sweep.run_workers([[sys.executable, '-c', waits, str(p)] for p in ready])
+  codes = workers.run_workers([[sys.executable, '-c', waits, str(p)] for p in ready])
   thread.join()
   assert codes == [42, 42]
   assert signal.getsignal(signal.SIGTERM) == before
@@ -190,7 +190,7 @@ def test_every_observation_form_can_be_recorded_with_the_same_ceiling(tmp_path):
 
 def test_a_run_may_differ_in_further_fields_under_a_title_of_its_own(tmp_path):
   changes = {'title': 'DT1, wider!', 'model': {'width': 16}}
-  planned = sweep.plan(_experiment('method=dt1', ('method=dt1', changes)), tmp_path)
+  planned = sweep.plan(_experiment('method=dt1', ('method=dt1', changes, '')), tmp_path)
   (first, plain), (second, changed) = planned.runs.items()
   assert (first.name, second.name) == (
     'dt1-labels20-seed0',
@@ -204,16 +204,16 @@ def test_a_run_may_differ_in_further_fields_under_a_title_of_its_own(tmp_path):
 def test_a_field_that_no_run_has_is_named(tmp_path):
   changes = {'model': {'widht': 16}}
   with pytest.raises(UserError, match="model.widht: unknown field; did you mean 'wid"):
-    sweep.plan(_experiment(('method=dt1', changes)), tmp_path)
+    sweep.plan(_experiment(('method=dt1', changes, '')), tmp_path)
 
 
 def test_a_run_that_starts_from_another_waits_for_its_stage(tmp_path):
-  tuned = {'title': 'tuned', 'initial': 'base-labels20-seed0'}
+  tuned = {'title': 'tuned', 'initial': 'base'}
   planned = sweep.plan(
     _experiment(
-      ('method=alpt,phase=sources', {'title': 'base'}),
+      ('method=alpt,phase=sources', {'title': 'base'}, 'base'),
       'method=dt1-idm,phase=finetune',
-      ('method=alpt,phase=finetune', tuned),
+      ('method=alpt,phase=finetune', tuned, ''),
     ),
     tmp_path,
   )
@@ -224,25 +224,25 @@ def test_a_run_that_starts_from_another_waits_for_its_stage(tmp_path):
   assert folder.name == 'tuned-labels20-seed0'
   assert run.initial == str(tmp_path / 'runs' / 'base-labels20-seed0')
   _record(planned)
-  assert sweep.run_shard(planned, 0, 1, stage=0) == 0
-  assert sweep.run_shard(planned, 0, 1, stage=1) == 0
+  assert workers.run_shard(planned, 0, 1, stage=0) == 0
+  assert workers.run_shard(planned, 0, 1, stage=1) == 0
 
 
 def test_an_initial_run_that_does_not_exist_fails_its_own_run_alone(tmp_path, capsys):
   lost = {'title': 'lost', 'initial': 'nowhere'}
-  planned = sweep.plan(_experiment(('method=alpt,phase=finetune', lost)), tmp_path)
+  planned = sweep.plan(_experiment(('method=alpt,phase=finetune', lost, '')), tmp_path)
   _record(planned)
-  assert sweep.run_shard(planned, 0, 1) == 1
+  assert workers.run_shard(planned, 0, 1) == 1
   assert 'nowhere, which it starts from, is not finished' in capsys.readouterr().err
 
 
 def test_a_finished_run_of_another_config_is_not_taken_for_this_one(tmp_path, capsys):
   planned = sweep.plan(_experiment('method=dt1'), tmp_path)
   _record(planned)
-  assert sweep.run_shard(planned, 0, 1) == 0
+  assert workers.run_shard(planned, 0, 1) == 0
   config = _experiment('method=dt1')
   config.overrides.training.num_steps = 3
-  assert sweep.run_shard(sweep.plan(config, tmp_path), 0, 1) == 1
+  assert workers.run_shard(sweep.plan(config, tmp_path), 0, 1) == 1
   expected = 'holds another run; it differs in training.num_steps (there 2, now 3)'
   assert expected in capsys.readouterr().err
   (folder,) = planned.runs
@@ -250,17 +250,17 @@ def test_a_finished_run_of_another_config_is_not_taken_for_this_one(tmp_path, ca
 
 
 def test_no_run_starts_from_one_that_is_half_trained(tmp_path, capsys):
-  tuned = {'title': 'tuned', 'initial': 'base-labels20-seed0'}
+  tuned = {'title': 'tuned', 'initial': 'base'}
   planned = sweep.plan(
     _experiment(
-      ('method=alpt,phase=sources', {'title': 'base'}),
-      ('method=alpt,phase=finetune', tuned),
+      ('method=alpt,phase=sources', {'title': 'base'}, 'base'),
+      ('method=alpt,phase=finetune', tuned, ''),
     ),
     tmp_path,
   )
   _record(planned)
-  assert sweep.run_shard(planned, 0, 1, stage=0) == 0
+  assert workers.run_shard(planned, 0, 1, stage=0) == 0
   # As it is after a crash: checkpoints are there, the end was not reached.
   write_status(tmp_path / 'runs' / 'base-labels20-seed0', 'running')
-  assert sweep.run_shard(planned, 0, 1, stage=1) == 1
+  assert workers.run_shard(planned, 0, 1, stage=1) == 1
   assert 'is not finished' in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""What things cost: measured in one run, beside the limit of the machine they ran on."""
+"""What things cost: measured in one run, beside the limit of the machine."""

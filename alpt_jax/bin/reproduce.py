@@ -1,94 +1,97 @@
 """Runs an experiment from nothing to its report, and goes on where it stopped.
 
+  python -m alpt_jax.bin.reproduce --experiment=figure5 --seeds=5
+  python -m alpt_jax.bin.reproduce --experiment=figure2/maze --dry_run
   python -m alpt_jax.bin.reproduce --config=configs/quickstart.py --out=DIR
 
 Records the datasets that are missing, trains every run (several at a time, one a
-core), and writes DIR/results.csv and DIR/report/index.html. Exit codes as in
-bin/pretrain; 1 when a run failed, which the report shows.
+core), and writes results.csv and report/index.html into the experiment's folder: of
+the paper's experiments (configs/paper) OUT/<name>-<part>, else OUT. `--shard=i/n` is
+one machine's share of n. Exit codes as in bin/pretrain; 1 when a run failed, which
+the report shows.
 """
 
 import pathlib
 import sys
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
-from alpt_jax.errors import Preempted, RunFailed, UserError
+from alpt_jax.errors import RunFailed, UserError
 from alpt_jax.experiment import cli
-from alpt_jax.launching import sweep
-from alpt_jax.report import differences, page, runs, tables
+from alpt_jax.launching import experiments, sweep, workers
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
-_OUT = flags.DEFINE_string('out', None, 'Folder of everything it writes.')
+_EXPERIMENT = flags.DEFINE_string(
+  'experiment', None, 'Of configs/paper: NAME, NAME/maze, NAME/atari or all.'
+)
+_ARGUMENTS = {
+  'size': flags.DEFINE_enum(
+    'size', 'twin', ('twin', 'paper', 'smoke'), 'Of --experiment.'
+  ),
+  'seeds': flags.DEFINE_string('seeds', '', 'A number of seeds, or a list: 7,11,13.'),
+  'targets': flags.DEFINE_string('targets', '', 'Target environments, by commas.'),
+  'data_seed': flags.DEFINE_string('data_seed', '', 'Of recorded Atari games.'),
+  'rl_unplugged': flags.DEFINE_string('rl_unplugged', '', 'Folder of its shards.'),
+}
+_OUT = flags.DEFINE_string('out', None, 'Folder; runs/reproduce for --experiment.')
+_DATA = flags.DEFINE_string('data', '', 'Folder of recorded datasets.')
 _WORKERS = flags.DEFINE_integer('workers', 2, 'Runs at a time.', lower_bound=1)
-_RECORD_ONLY = flags.DEFINE_bool('record_only', False, 'Record, and train nothing.')
-_SHARD = flags.DEFINE_string('shard', None, 'i/n: train only every n-th run.')
+_SHARD = flags.DEFINE_string('shard', '0/1', 'i/n: the share of one machine of n.')
+_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be done, and how long.')
+flags.DEFINE_alias('dry-run', 'dry_run')
+# What a process gives to those that it starts.
+_TASK = flags.DEFINE_enum('task', None, ('record', 'train'), 'Of one worker.')
+_WORKER = flags.DEFINE_string('worker', '0/1', 'i/n: which worker this is.')
 _STAGE = flags.DEFINE_integer('stage', 0, 'Of which stage of the experiment.')
 
 
 def main(argv):
-  planned = sweep.plan(_CONFIG.value, pathlib.Path(_OUT.value))
-  if _RECORD_ONLY.value:
-    sweep.record_shard(planned, *_shard())
-    return
-  if _SHARD.value is not None:
-    _train_shard(planned)
-    return
-  print(f'{planned.name}: {len(planned.runs)} runs in {planned.folder}', flush=True)
-  own = [sys.executable, '-m', 'alpt_jax.bin.reproduce', *argv[1:]]
-  own += [f'--config={_config_path()}', f'--out={_OUT.value}']
-  if sweep.missing_recordings(planned):
-    # Processes of their own: what TensorFlow takes is given back when they end.
-    count = min(_WORKERS.value, len(planned.recordings))
-    own_records = [*own, '--record_only']
-    codes = sweep.run_workers(
-      [[*own_records, f'--shard={i}/{count}'] for i in range(count)]
+  failed = []
+  for part in _parts():
+    planned = sweep.plan(part.config, part.folder, part.data)
+    planned = sweep.part_of(planned, *_pair('shard', _SHARD.value))
+    if _TASK.value == 'record':
+      workers.record_shard(planned, *_pair('worker', _WORKER.value))
+    elif _TASK.value == 'train':
+      workers.use_cache(planned.folder / 'compiled')
+      if workers.run_shard(planned, *_pair('worker', _WORKER.value), _STAGE.value):
+        raise RunFailed(f'worker {_WORKER.value}: a run failed.')
+    elif _DRY_RUN.value:
+      print(experiments.forecast(part, planned, _WORKERS.value))
+    else:
+      again = [sys.executable, '-m', 'alpt_jax.bin.reproduce', *argv[1:]]
+      again += [f'--experiment={part.name}'] if part.name else []
+      if not experiments.reproduce(part, planned, again, _WORKERS.value):
+        failed.append(part.name)
+  if failed:
+    raise RunFailed(
+      f'{", ".join(failed) or "some"}: runs failed; the lines above and the report '
+      'name them.'
     )
-    if any(codes):
-      sys.exit(next(code for code in codes if code))  # it has said why
-  codes = []
-  for stage, stage_runs in enumerate(planned.stages):
-    count = min(_WORKERS.value, len(stage_runs))
-    codes += sweep.run_workers(
-      [[*own, f'--stage={stage}', f'--shard={i}/{count}'] for i in range(count)]
-    )
-    if cli.PREEMPTED in codes:
-      raise Preempted('every worker saved. Run the same again.')
-  path = page.build(planned.folder)
-  loaded = runs.load_runs(planned.folder)
-  print(tables.to_text(tables.final_table(loaded)))
-  if paired := differences.differences_text(loaded):
-    print(f'\n{paired}')
-  print(f'\nresults: {planned.folder / "results.csv"}\nreport:  {path}')
-  if any(codes):
-    raise RunFailed('some runs failed; the lines above and the report name them.')
 
 
-def _shard() -> tuple[int, int]:
-  """(i, n) of --shard, all of it by default."""
-  if _SHARD.value is None:
-    return 0, 1
-  index, slash, count = _SHARD.value.partition('/')
+def _parts() -> list[experiments.Part]:
+  if bool(_EXPERIMENT.value) == bool(_CONFIG.value):
+    raise UserError('expected --experiment=NAME or --config=FILE, one of them.')
+  if _EXPERIMENT.value:
+    arguments = {n: flag.value.replace(',', '+') for n, flag in _ARGUMENTS.items()}
+    out = pathlib.Path(_OUT.value or 'runs/reproduce')
+    return experiments.find(_EXPERIMENT.value, out, arguments, _DATA.value)
+  if not _OUT.value:
+    raise UserError('--out: expected a folder beside --config.')
+  folder = pathlib.Path(_OUT.value)
+  data = pathlib.Path(_DATA.value) if _DATA.value else folder / 'data'
+  return [experiments.Part('', _CONFIG.value, folder, data)]
+
+
+def _pair(flag: str, text: str) -> tuple[int, int]:
+  """(i, n) of i/n."""
+  index, slash, count = text.partition('/')
   if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
-    raise UserError(f"--shard: expected i/n with i < n, found '{_SHARD.value}'.")
+    raise UserError(f"--{flag}: expected i/n with i < n, found '{text}'.")
   return int(index), int(count)
 
 
-def _train_shard(planned: sweep.Sweep) -> None:
-  index, count = _shard()
-  # A worker that starts again, and the second worker of a pair, compile less.
-  cache = planned.folder / 'compiled'
-  jax.config.update('jax_compilation_cache_dir', str(cache.absolute()))
-  if sweep.run_shard(planned, index, count, _STAGE.value):
-    raise RunFailed(f'shard {_SHARD.value}: a run failed.')
-
-
-def _config_path() -> str:
-  """The config flag as it was given, argument and all."""
-  return config_flags.get_config_filename(flags.FLAGS['config'])
-
-
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'out'])
   cli.run(main)

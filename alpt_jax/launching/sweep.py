@@ -1,27 +1,25 @@
-"""An experiment's runs: planned from its config, shared out, resumed, reported.
-
-Runs of one worker share a process, so runs of one shape share their compiled
-programs; workers share the machine by one core each where it has several. A run
-that is done is skipped, one that failed is shown and does not stop the others.
-"""
+"""An experiment's runs, planned from its config: which, from what, in what order."""
 
 import dataclasses
 import importlib.util
-import os
+import json
+import math
 import pathlib
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
 
-from alpt_jax.errors import RunFailed, UserError
-from alpt_jax.experiment.config import RunConfig, claim_workdir, from_mapping
-from alpt_jax.experiment.recording import Recording, record
-from alpt_jax.experiment.run import Run, is_done, write_status
+from alpt_jax import methods
+from alpt_jax.errors import UserError
+from alpt_jax.experiment.config import RunConfig, from_mapping
+from alpt_jax.experiment.recording import Recording
+from alpt_jax.experiment.records import read_record
+from alpt_jax.experiment.run import is_done
+
+# Beside a dataset that an experiment recorded: how.
+RECORDING = 'recording.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,150 +52,182 @@ class Sweep:
     ]
 
 
-def plan(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Sweep:
+def plan(
+  config: ml_collections.ConfigDict,
+  folder: pathlib.Path,
+  data: pathlib.Path | None = None,
+) -> Sweep:
   """Expands an experiment's config; checks every run's before any is started.
 
-  Each of `config.runs` is the text that goes behind the colon of `config.run_config`,
-  or a pair of it and the fields in which this run differs further, `title` among them.
-  Where `initial` is the name of an earlier run's folder, it starts from that run.
+  Each of `config.runs` is the text that goes behind the colon of `config.run_config`;
+  or that text, the fields in which this run differs further (`title` among them), and
+  if others start from it a name, which they give as their `initial`.
+
+  Args:
+    config: of the experiment.
+    folder: where everything is written.
+    data: where datasets are recorded, by default in `folder`.
+
+  Raises:
+    UserError: a run's config is not one, or two runs are the same.
   """
-  if ',' in str(folder):
-    raise UserError(f'--out: {folder}: expected a path without commas.')
-  get_config = _load_get_config(pathlib.Path(config.run_config))
-  runs: dict[pathlib.Path, RunConfig] = {}
-  recordings: dict[pathlib.Path, Any] = {}
+  data = data or folder / 'data'
+  for flag, path in (('--out', folder), ('--data', data)):
+    if ',' in str(path):
+      raise UserError(f'{flag}: {path}: expected a path without commas.')
+  get_config = load_config_file(pathlib.Path(config.run_config)).get_config
+  drafts = []
   for entry in config.runs:
-    text, changes = (entry, {}) if isinstance(entry, str) else entry
-    fields = get_config(f'{text},root={folder / "data"}')
+    text, changes, name = (entry, {}, '') if isinstance(entry, str) else entry
+    try:
+      fields = get_config(f'{text},root={data}')
+    except ValueError as error:
+      raise UserError(str(error)) from error
     fields.experiment = config.experiment
     fields.update(config.overrides)
     fields.update(changes)
-    if folder / 'runs' / fields.initial in runs:
-      fields.initial = str(folder / 'runs' / fields.initial)
+    drafts.append((fields, name))
+  has_targets = len({fields.target for fields, _ in drafts}) > 1
+  places: dict[str, pathlib.Path] = {}
+  runs: dict[pathlib.Path, RunConfig] = {}
+  recordings: dict[pathlib.Path, Any] = {}
+  for fields, name in drafts:
+    fields.initial = str(places.get(fields.initial, fields.initial))
     run = from_mapping(fields)
-    runs[folder / 'runs' / _run_name(run)] = run
-    for dataset, recording in _recordings_of(run, config.record.to_dict()).items():
+    place = folder / 'runs' / _run_name(run, has_targets)
+    if place in runs or name in places:
+      raise UserError(f'{config.experiment}: two of its runs are {place.name}.')
+    runs[place] = run
+    if name:
+      places[name] = place
+    for dataset, recording in _recordings_of(run, config.record.to_dict(), data):
       if recordings.setdefault(dataset, recording) != recording:
         raise UserError(f'{dataset}: two runs want different recordings there.')
-  if len(runs) < len(config.runs):
-    raise UserError(f'{config.experiment}: two of its runs are the same.')
   return Sweep(config.experiment, folder, runs, recordings)
 
 
-def _load_get_config(path: pathlib.Path):
+def load_config_file(path: pathlib.Path):
+  """A config file as a module; it has a `get_config`."""
   if not path.is_file():
     raise UserError(f'{path}: no such config file. Run from the project folder.')
   spec = importlib.util.spec_from_file_location(path.stem, path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  return module.get_config
+  return module
 
 
-def _run_name(run: RunConfig) -> str:
-  title = re.sub('[^a-z0-9]+', '-', run.title.lower()).strip('-')
-  return f'{title}-labels{run.data.labels}-seed{run.seed}'
+def _run_name(run: RunConfig, has_targets: bool) -> str:
+  words = (*([run.target] if has_targets else ()), run.title)
+  slug = re.sub('[^a-z0-9]+', '-', ' '.join(words).lower()).strip('-')
+  return f'{slug}-labels{run.data.labels}-seed{run.seed}'
 
 
-def _recordings_of(run: RunConfig, fields: Mapping[str, Any]):
-  """Dataset folder -> recording, for the datasets of a run that name theirs.
+def _recordings_of(run: RunConfig, fields: Mapping[str, Any], data: pathlib.Path):
+  """(dataset folder, recording) of a run's datasets that belong in `data`.
 
-  Every seed has mazes of its own; a game is recorded once for all of them.
+  Every seed has mazes of its own; a game is recorded once for all of them. What lies
+  elsewhere, RL Unplugged for one, is not ours to record.
   """
   folders = (run.data.target, *run.data.sources)
-  recordings: dict[pathlib.Path, Any] = {}
   for folder, environment in zip(folders, run.data.environments, strict=True):
+    if not pathlib.Path(folder).is_relative_to(data):
+      continue
     if environment.startswith('atari/'):
       from alpt_jax.experiment.recording_atari import AtariRecording  # the emulator's
 
       recording = AtariRecording(environment, **fields)
     else:
       recording = Recording(environment, run.data.observation, seed=run.seed, **fields)
-    recordings[pathlib.Path(folder)] = recording
-  return recordings
+    yield pathlib.Path(folder), recording
+
+
+def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What a report must know of an experiment beside its runs, in plain JSON types."""
+  return {
+    'name': config.experiment,
+    'title': config.get('title', ''),
+    'size': config.get('size', ''),
+    'claims': json.loads(json.dumps(list(config.get('claims', ())))),
+  }
 
 
 def missing_recordings(sweep: Sweep) -> dict[pathlib.Path, Any]:
-  """The datasets that are not there yet."""
-  return {f: r for f, r in sweep.recordings.items() if not f.exists()}
+  """The datasets that are not there yet.
 
-
-def record_shard(sweep: Sweep, index: int, count: int) -> None:
-  """Records every `count`-th dataset, from `index` on, if it is not there yet."""
-  for folder, recording in list(sweep.recordings.items())[index::count]:
-    if folder.exists():
-      continue
-    print(f'recording {recording.environment} -> {folder}', flush=True)
-    if isinstance(recording, Recording):
-      record(recording, folder)
-    else:
-      from alpt_jax.experiment.recording_atari import record_atari
-
-      record_atari(recording, folder)
-
-
-def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
-  """Trains one of `count` shares of a stage's runs; returns how many failed."""
-  num_failed = 0
-  for folder, config in _shares(sweep.stages[stage], count)[index]:
-    try:
-      if is_done(folder):
-        claim_workdir(folder, config)  # or says that it is another run's
-        print(f'{folder.name}: done before', flush=True)
-        continue
-      if config.initial and not is_done(pathlib.Path(config.initial)):
-        raise UserError(f'{config.initial}, which it starts from, is not finished.')
-      run = Run(config)
-      state = run.train(folder)
-      if run.evaluator.can_play:
-        run.evaluator.save_animation(folder / 'episode.gif', state)
-    except (UserError, RunFailed) as error:
-      num_failed += 1
-      print(f'{folder.name}: failed: {error}', file=sys.stderr, flush=True)
-      if folder.is_dir() and not is_done(folder):
-        write_status(folder, 'failed', str(error))
-  return num_failed
-
-
-def _shares(runs: Mapping[pathlib.Path, RunConfig], count: int):
-  """Runs in `count` shares of about equal length: the longest first, to the freest."""
-  shares: list[list] = [[] for _ in range(count)]
-  lengths = [0] * count
-  for folder, config in sorted(
-    runs.items(), key=lambda item: -item[1].training.num_steps
-  ):
-    freest = lengths.index(min(lengths))
-    shares[freest].append((folder, config))
-    lengths[freest] += config.training.num_steps
-  return shares
-
-
-def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
-  """Runs commands side by side, each on a core of its own; returns exit codes.
-
-  SIGTERM and SIGINT are passed on, and the workers are waited for: each saves
-  before it ends.
+  Raises:
+    UserError: one is there that was recorded in another way.
   """
-  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
-  workers: list[subprocess.Popen] = []
-
-  def forward(number, frame):
-    for worker in workers:
-      worker.send_signal(number)
-
-  before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
-  try:
-    for index, command in enumerate(commands):
-      # A session of its own: Ctrl-C reaches it once, through `forward`. On a GPU
-      # the workers share its memory instead of each taking most of it.
-      worker = subprocess.Popen(
-        command,
-        start_new_session=True,
-        env={'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', **os.environ},
+  missing = {}
+  for folder, recording in sweep.recordings.items():
+    wanted = json.loads(json.dumps(dataclasses.asdict(recording)))
+    path = folder / RECORDING
+    if not folder.exists():
+      missing[folder] = recording
+    elif path.is_file() and (found := read_record(path)) != wanted:
+      names = [name for name in wanted if found.get(name) != wanted[name]]
+      differing = ', '.join(f'{n} {found.get(n)}, not {wanted[n]}' for n in names)
+      raise UserError(
+        f'{folder}: was recorded with {differing}. Choose another --data, or remove it.'
       )
-      if len(cores) > 1:
-        os.sched_setaffinity(worker.pid, {cores[index % len(cores)]})
-      workers.append(worker)
-    return [worker.wait() for worker in workers]
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
+  return missing
+
+
+def part_of(sweep: Sweep, index: int, count: int) -> Sweep:
+  """What one of `count` machines does: whole families of runs, of about equal length.
+
+  Runs that start from one another stay together, so that no machine waits for
+  another. Each machine records what its own runs need.
+
+  Raises:
+    UserError: there are fewer families than machines.
+  """
+  families = _families(sweep.runs)
+  if count > len(families):
+    raise UserError(
+      f'--shard: {sweep.name} has {len(families)} groups of runs that can be trained '
+      f'apart (runs of one pretraining stay together), found {count} machines. Use '
+      'fewer, or more --seeds.'
+    )
+  shares: list[list[pathlib.Path]] = [[] for _ in range(count)]
+  lengths = [0] * count
+  steps = {folder: run.training.num_steps for folder, run in sweep.runs.items()}
+  for family in sorted(families, key=lambda own: -sum(steps[f] for f in own)):
+    freest = lengths.index(min(lengths))
+    shares[freest] += family
+    lengths[freest] += sum(steps[folder] for folder in family)
+  mine = {f: run for f, run in sweep.runs.items() if f in set(shares[index])}
+  needed = {d for run in mine.values() for d in (run.data.target, *run.data.sources)}
+  recordings = {f: r for f, r in sweep.recordings.items() if str(f) in needed}
+  return dataclasses.replace(sweep, runs=mine, recordings=recordings)
+
+
+def _families(runs: Mapping[pathlib.Path, RunConfig]) -> list[list[pathlib.Path]]:
+  """The runs, each with those that start from it and the one that it starts from."""
+  family_of: dict[pathlib.Path, list[pathlib.Path]] = {}
+  for folder, run in runs.items():  # a base stands before what starts from it
+    family = family_of.get(pathlib.Path(run.initial or '.'), [])
+    family.append(folder)
+    family_of[folder] = family
+  return list({id(family): family for family in family_of.values()}.values())
+
+
+def estimate(sweep: Sweep, costs: Sequence[float], workers: int) -> float:
+  """Seconds that the runs will take that are not done yet; recording not counted.
+
+  Args:
+    sweep: the experiment.
+    costs: CPU-seconds of a joint step, an evaluation and a run's remainder, on one
+      core. A step without an IDM is taken for half of one with it.
+    workers: runs at a time.
+  """
+  step, evaluation, rest = costs
+  total = 0.0
+  for folder, run in sweep.runs.items():
+    if is_done(folder):
+      continue
+    training = run.training
+    share = 1.0 if methods.get(run.method).has_idm else 0.5
+    every = training.evaluate_every or training.num_steps
+    total += rest + training.num_steps * step * share
+    total += math.ceil(training.num_steps / every) * evaluation
+  return total / min(workers, len(sweep.runs))

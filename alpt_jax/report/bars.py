@@ -6,6 +6,7 @@ methods at few labels and at many is read downwards, without a legend.
 
 from collections.abc import Sequence
 
+from alpt_jax.report.aggregate import is_mean
 from alpt_jax.report.looks import GREY, Styles, budget_name, plain_axes, short_number
 from alpt_jax.report.measures import METRICS, REFERENCES, is_share
 from alpt_jax.report.tables import TableRow
@@ -29,17 +30,23 @@ _CLOSE = 0.3  # share of the axis below which two names would overlap
 _CLOSE_TO_EDGE = 0.6  # the same, where the second one ends at the axis
 
 
-def _bands(rows: Sequence[TableRow]) -> list[tuple[str, str, list[TableRow]]]:
-  """(experiment, heading, rows) of each label budget, in report order."""
+def _bands(rows: Sequence[TableRow]) -> list[tuple[tuple, str, list[TableRow]]]:
+  """((experiment, target), heading, rows) of each label budget, in report order."""
   methods = [row for row in rows if not row.is_reference]
   several = len({row.experiment for row in methods}) > 1
   bands = {}
   for row in methods:
-    bands.setdefault((row.experiment, row.labels), []).append(row)
-  return [
-    (key[0], (f'{key[0]}: ' if several else '') + budget_name(key[1]), band)
-    for key, band in bands.items()
-  ]
+    bands.setdefault((row.part, row.labels), []).append(row)
+  found = []
+  for (part, labels), band in bands.items():
+    experiment, target = part
+    names = [experiment] * several + [target] * is_mean(target)
+    heading = (
+      [': '.join(names), budget_name(labels)] if names else [budget_name(labels)]
+    )
+    # One line would take a third of the picture's width.
+    found.append((part, (',\n' if is_mean(target) else ': ').join(heading), band))
+  return found
 
 
 def bars_height(rows: Sequence[TableRow]) -> float:
@@ -73,6 +80,8 @@ def _columns(rows: Sequence[TableRow]) -> list[str]:
   several = len({row.experiment for row in scored}) > 1
   comparable = all('score_human_normalised' in row.spreads for row in scored)
   left_out = 'score' if several and comparable else 'score_human_normalised'
+  if not scored:
+    left_out = 'score'  # means over games are normalised
   return [name for name in measured if name != left_out]
 
 
@@ -110,16 +119,14 @@ def _draw_column(axes, rows, metric: str, title: str, styles: Styles) -> None:
     axes.axvline(0, color='#AAAAAA', linewidth=0.8)
   axes.grid(axis='x', color='#EEEEEE')
   ticks, headings, top = [], [], 0.0
-  for index, (experiment, heading, band) in enumerate(_bands(rows)):
+  for index, (part, heading, band) in enumerate(_bands(rows)):
     ticks.append((top, heading))
     headings.append(top)
     for place, row in enumerate(band, start=1):
       _draw_bar(axes, top + place, row, metric, styles[row.method][0])
       ticks.append((top + place, row.method))
     bottom = top + len(band) + 0.5
-    _draw_bar_references(
-      axes, rows, experiment, metric, (top - 0.5, bottom), index == 0
-    )
+    _draw_bar_references(axes, rows, part, metric, (top - 0.5, bottom), index == 0)
     top = bottom + 0.9
   axes.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
   axes.tick_params(axis='y', length=0, labelsize=10)
@@ -165,13 +172,13 @@ def _draw_bar(axes, place: float, row: TableRow, metric: str, colour: str) -> No
   )
 
 
-def _draw_bar_references(axes, rows, experiment, metric, ends, is_first) -> None:
+def _draw_bar_references(axes, rows, part, metric, ends, is_first) -> None:
   """Dashed marks of what costs no labels; named above the first band."""
   names = {REFERENCES[key][0] for key in _MARKED}
   high = axes.get_xlim()[1]
   marks = []
   for row in rows:
-    wanted = row.is_reference and row.experiment == experiment and row.method in names
+    wanted = row.is_reference and row.part == part and row.method in names
     if not wanted or metric not in row.spreads:
       continue
     mean = row.spreads[metric].mean

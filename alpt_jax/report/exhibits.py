@@ -9,34 +9,35 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alpt_jax.report.runs import ALL_LABELS, Run, method_rank, read_object
+from alpt_jax.report.runs import ALL_LABELS, Run, method_rank, part_names, read_object
 from alpt_jax.report.tables import format_labels
 
 MOST_ANIMATIONS = 6
+_MOST_OPEN = 9  # environments on view; more wait behind a click
 
 
 def show_animations(runs: Sequence[Run]) -> list[str]:
   """The chosen animations with captions, as HTML; [] when no run left one."""
   figures = []
+  names = part_names(run.part for run in runs)
   for run, path in choose_animations(runs):
     budget = format_labels(run.labels)
     caption = f'{run.method}, {budget} labels, seed {run.seed}'
     if path.stem != 'episode':
       caption += f' ({path.stem})'
-    if len({each.experiment for each in runs}) > 1:
-      caption = f'{run.experiment}: {caption}'
+    caption = ': '.join(filter(None, (names[run.part], caption)))
     figures.append(
       f'<figure>{_embedded(path, caption)}'
       f'<figcaption>{html.escape(caption)}</figcaption></figure>'
     )
-  return [f'<div class="cards pixels">{"".join(figures)}</div>'] if figures else []
+  return [_cards(figures)] if figures else []
 
 
 def choose_animations(runs: Sequence[Run]) -> list[tuple[Run, pathlib.Path]]:
   """At most `MOST_ANIMATIONS` animations that say different things.
 
-  One after the other: a method that was shown least so far, the first seed, the
-  smallest budget (where methods differ most), then the largest, then others.
+  One after the other: a method that was shown least so far, then a target, the first
+  seed, the smallest budget (where methods differ most), then the largest, then others.
   Shown in the order of the table.
   """
   budgets = sorted({r.labels for r in runs if r.labels != ALL_LABELS})
@@ -49,9 +50,11 @@ def choose_animations(runs: Sequence[Run]) -> list[tuple[Run, pathlib.Path]]:
       run, path = candidate
       shown = sum(run.method == other.method for other, _ in chosen)
       repeats = sum(run is other for other, _ in chosen)
+      same_target = sum(run.part == other.part for other, _ in chosen)
       return (
         shown,
         repeats,
+        same_target,
         run.seed,
         preferred.index(run.labels),
         method_rank(run.method),
@@ -72,8 +75,18 @@ def show_environments(root: pathlib.Path) -> list[str]:
     for folder in (root / 'data').glob('*/')
     if any((folder / name).is_file() for name in ('picture.png', 'card.json'))
   )
-  figures = ''.join(_environment(folder) for folder in folders)
-  return [f'<div class="cards pixels">{figures}</div>'] if figures else []
+  figures = [_environment(folder) for folder in folders]
+  first, others = figures[:_MOST_OPEN], figures[_MOST_OPEN:]
+  shown = [_cards(first)] if first else []
+  if others:
+    shown.append(
+      f'<details><summary>{len(others)} more</summary>{_cards(others)}</details>'
+    )
+  return shown
+
+
+def _cards(figures: Sequence[str]) -> str:
+  return f'<div class="cards pixels">{"".join(figures)}</div>'
 
 
 def _environment(folder: pathlib.Path) -> str:

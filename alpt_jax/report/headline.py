@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+from alpt_jax.report.aggregate import is_mean
 from alpt_jax.report.measures import number_text
+from alpt_jax.report.runs import is_pretraining
 from alpt_jax.report.tables import TableRow, format_labels, format_steps
+
+_PLAYED = {'success_sampled', 'score', 'score_human_normalised'}
 
 
 def headline(rows: Sequence[TableRow]) -> list[str]:
@@ -12,12 +16,15 @@ def headline(rows: Sequence[TableRow]) -> list[str]:
   Only numbers, no verdict: the first ALPT method in report order beside DT1-IDM
   (and DT1, for success and score), of the same experiment and budget. Nothing is said
   where either of the two has not finished.
+
+  Args:
+    rows: of the final table, one target (or mean over targets) per experiment.
   """
   lines = []
   experiments = list(dict.fromkeys(row.experiment for row in rows))
   for experiment in experiments:
     every = [row for row in rows if row.experiment == experiment]
-    own = [row for row in every if row.steps]
+    own = [row for row in every if row.steps and not is_pretraining(row.method)]
     references = [row for row in every if row.is_reference]
     budgets = sorted({r.labels for r in own if isinstance(r.labels, int)})
     for labels in dict.fromkeys(budgets[:1] + budgets[-1:]):
@@ -35,7 +42,7 @@ def _sentence(rows: Sequence[TableRow], references: Sequence[TableRow]) -> str:
   if ours is None or theirs is None:
     return ''
   others = [row for row in (theirs, by_method.get('DT1')) if row is not None]
-  played = [row for row in others if {'success_sampled', 'score'} & set(row.spreads)]
+  played = [row for row in others if _PLAYED & set(row.spreads)]
   parts = [
     _labelling(ours, theirs),
     _success(ours, others),
@@ -79,15 +86,18 @@ def _success(ours: TableRow, others: Sequence[TableRow]) -> str:
 
 
 def _scores(ours, others, references) -> str:
-  others = [row for row in (*others, *references) if 'score' in row.spreads]
-  if all(row.is_reference for row in others) or 'score' not in ours.spreads:
+  """Raw scores; of several games the human-normalised ones."""
+  metric = 'score' if 'score' in ours.spreads else 'score_human_normalised'
+  others = [row for row in (*others, *references) if metric in row.spreads]
+  if all(row.is_reference for row in others) or metric not in ours.spreads:
     return ''
-  figures = ', '.join(f'{row.method} {_score(row)}' for row in others)
-  return f'{ours.method} scores {_score(ours)}, {figures}'
+  figures = ', '.join(f'{row.method} {_score(row, metric)}' for row in others)
+  basis = '' if metric == 'score' else ' (0 random play, 1 human)'
+  return f'{ours.method} scores {_score(ours, metric)}, {figures}{basis}'
 
 
-def _score(row: TableRow) -> str:
-  return number_text('score', row.spreads['score'].mean)
+def _score(row: TableRow, metric: str) -> str:
+  return number_text(metric, row.spreads[metric].mean)
 
 
 def _percent(row: TableRow, metric: str) -> str:
@@ -105,4 +115,6 @@ def _basis(rows: Sequence[TableRow]) -> str:
 
 def _one_basis(row: TableRow) -> str:
   seeds = f'mean of {row.num_seeds} seeds' if row.num_seeds > 1 else '1 seed'
+  if is_mean(row.target):
+    seeds += f' and {row.target.removeprefix("mean of ")}'
   return f'{seeds}, step {format_steps(row.steps)}'

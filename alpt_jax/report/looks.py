@@ -6,25 +6,29 @@ Works on axes that it is given; `curves.py` alone imports matplotlib.
 from collections.abc import Mapping, Sequence
 
 from alpt_jax.report.measures import number_text
-from alpt_jax.report.runs import ALL_LABELS, Run, method_rank
+from alpt_jax.report.runs import ALL_LABELS, ORACLE, Run, is_pretraining, method_rank
 from alpt_jax.report.tables import format_labels
 
-# Okabe and Ito's colours, told apart by all common forms of colour blindness.
+# Okabe and Ito's colours, told apart by all common forms of colour blindness; the
+# spare ones are Tol's.
 _STYLES = {
   'DT1': ('#CC79A7', 'v'),
   'DT1-IDM': ('#E69F00', 's'),
+  'DT5': ('#D55E00', '^'),
+  'DT5-RET': ('#56B4E9', 'P'),
   'ALPT': ('#0072B2', 'h'),
   'ALPT-Blocked': ('#0072B2', 'o'),
   'ALPT-Blocked+Tunneled': ('#009E73', 'D'),
-  'oracle': ('#333333', '*'),
-  'base': ('#999999', 'd'),
+  ORACLE: ('#333333', '*'),
 }
+_PRETRAINING_STYLE = ('#999999', 'd')
 _SPARE_STYLES = (
-  ('#D55E00', '^'),
-  ('#56B4E9', 'P'),
   ('#882255', 'X'),
   ('#999933', '<'),
   ('#6A3D9A', '>'),
+  ('#44AA99', '^'),
+  ('#DDCC77', 'P'),
+  ('#117733', 'v'),
 )
 GREY = '#777777'
 
@@ -35,12 +39,15 @@ Styles = Mapping[str, tuple[str, str]]
 def method_styles(runs: Sequence[Run]) -> Styles:
   """Method -> (colour, marker); known methods never change theirs."""
   methods = sorted({run.method for run in runs}, key=method_rank)
-  unknown = [method for method in methods if method not in _STYLES]
+  known = {method: _STYLES[method] for method in methods if method in _STYLES}
+  known |= {method: _STYLES[ORACLE] for method in methods if method.lower() == ORACLE}
+  known |= {method: _PRETRAINING_STYLE for method in methods if is_pretraining(method)}
+  unknown = [method for method in methods if method not in known]
   spare = {
     method: _SPARE_STYLES[index % len(_SPARE_STYLES)]
     for index, method in enumerate(unknown)
   }
-  return {method: _STYLES.get(method) or spare[method] for method in methods}
+  return {method: known.get(method) or spare[method] for method in methods}
 
 
 def short_number(value: float, metric: str) -> str:

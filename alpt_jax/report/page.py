@@ -13,15 +13,16 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from alpt_jax.report import curves, differences
+from alpt_jax.report import aggregate, claims, claims_table, curves, differences
 from alpt_jax.report.exhibits import show_animations, show_environments
 from alpt_jax.report.headline import headline
-from alpt_jax.report.runs import Run, has_curve, load_runs
+from alpt_jax.report.runs import Run, has_curve, load_runs, part_names
 from alpt_jax.report.tables import (
+  TableRow,
   final_table,
   format_labels,
+  grid,
   replace_file,
-  to_html,
   write_results_csv,
 )
 
@@ -32,11 +33,16 @@ _CURVES = {
   'idm_accuracy': 'IDM accuracy on hidden target actions',
 }
 
+_SCORES = {
+  'label-curve.png': 'final scores over the number of labels',
+  'labels-gap.png': 'bars of the final scores',
+}
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
   max-width: 1120px; margin: 2.5rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { margin-top: 2.6rem; }
-h3 { font-size: 1rem; margin: .4rem 0; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; } .cards h3 { margin-top: .4rem; }
 .lead { font-size: 1.12rem; border-left: 4px solid #0072B2; padding-left: 1rem; }
 .quiet { color: #666; font-size: .9rem; }
 .warning { color: #a33c00; }
@@ -48,7 +54,12 @@ th, td { padding: .28rem .65rem; text-align: right; white-space: nowrap;
   vertical-align: top; }
 th { border-bottom: 2px solid #444; white-space: normal; vertical-align: bottom; }
 .word { text-align: left; }
-.words th, .words td { text-align: left; }
+.words th, .words td, .claims th, .claims td { text-align: left; }
+.claims td { white-space: normal; border-top: 1px solid #ddd; }
+.claims { table-layout: fixed; width: 100%; }
+.claims th:nth-child(1) { width: 32%; } .claims th:nth-child(2) { width: 20%; }
+.claims th:nth-child(3) { width: 27%; }
+.yes b { color: #00704f; } .no b { color: #a33c00; } .untested b { color: #777; }
 tr.section td, .words td { border-top: 1px solid #ddd; }
 tr.reference { color: #777; font-style: italic; }
 .cards { display: flex; flex-wrap: wrap; gap: 1.6rem; }
@@ -63,7 +74,10 @@ summary { cursor: pointer; font-weight: bold; }
 
 
 def build(root: str | os.PathLike) -> pathlib.Path:
-  """Reads a folder of runs, writes `results.csv` and the page; returns its path.
+  """Reads a folder of runs, writes its CSV files and the page; returns its path.
+
+  `results.csv` holds every evaluation; `claims.csv`, where an `experiment.json`
+  names claims, what the runs say of each.
 
   Raises:
     UserError: no runs there, or a damaged file.
@@ -71,6 +85,8 @@ def build(root: str | os.PathLike) -> pathlib.Path:
   root = pathlib.Path(root)
   runs = load_runs(root)
   write_results_csv(root / 'results.csv', runs)
+  if findings := claims.find(root, runs):
+    claims.write_csv(root / 'claims.csv', findings)
   return write_page(root, runs)
 
 
@@ -90,7 +106,7 @@ def write_page(root: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
   """
   root = pathlib.Path(root)
   folder = root / 'report'
-  rows = final_table(runs)
+  means = aggregate.over_targets(runs)
   pictures = _pictures(runs)
   for name, content in pictures.items():
     replace_file(folder / name, content)
@@ -98,13 +114,20 @@ def write_page(root: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
   title = f'ALPT: {", ".join(sorted({run.experiment for run in runs}))}'
   body = [
     f'<h1>{html.escape(title)}</h1>',
+    *(f'<p>{html.escape(text)}</p>' for text in claims.load_titles(root).values()),
     _summary(runs),
-    *(f'<p class="lead">{html.escape(line)}</p>' for line in headline(rows)),
-    _section('Final scores', f'<div class="wide">{to_html(rows)}</div>'),
+    *(f'<p class="lead">{html.escape(line)}</p>' for line in headline(means)),
+    _section(claims_table.TITLE, claims_table.claims_html(claims.find(root, runs))),
+    _section('Final scores', *_tables(runs, means)),
+    _section(aggregate.TITLE, aggregate.aggregate_html(runs)),
     _section(differences.TITLE, differences.differences_html(runs)),
     _section(
       'Few labels and many',
-      _image(pictures.pop('labels-gap.png'), 'bars of the final scores'),
+      *(
+        _image(pictures.pop(name), alt)
+        for name, alt in _SCORES.items()
+        if name in pictures
+      ),
     ),
     _section(
       'While training',
@@ -127,13 +150,32 @@ def write_page(root: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
 
 
 def _pictures(runs: Sequence[Run]) -> dict[str, bytes]:
-  """File name -> PNG: the bars, then the curves of what has two points."""
+  """File name -> PNG: final scores, then the curves of what has two points."""
   pictures = {'labels-gap.png': curves.draw_labels_gap(runs)}
+  if label_curve := curves.draw_label_curve(runs):
+    pictures['label-curve.png'] = label_curve
   for metric, title in _CURVES.items():
     if has_curve(runs, metric):
       name = f'curves-{metric.replace("_", "-")}.png'
       pictures[name] = curves.draw_curves(runs, metric, title)
   return pictures
+
+
+def _tables(runs: Sequence[Run], means: Sequence[TableRow]) -> list[str]:
+  """One table; where there are several targets, their mean and one for each."""
+  rows = final_table(runs)
+  if not any(aggregate.is_mean(row.target) for row in means):
+    return [_table(rows)]
+  names = part_names(row.part for row in rows)
+  tables = ['<h3>Mean over targets</h3>', _table(means)]
+  for part, name in names.items():
+    tables.append(f'<h3>{html.escape(name)}</h3>')
+    tables.append(_table([row for row in rows if row.part == part]))
+  return tables
+
+
+def _table(rows: Sequence[TableRow]) -> str:
+  return f'<div class="wide">{grid(rows).to_html()}</div>'
 
 
 def _section(title: str, *parts: str) -> str:
@@ -154,10 +196,11 @@ def _image(png: bytes, alt: str) -> str:
 def _summary(runs: Sequence[Run]) -> str:
   finished = sum(run.is_finished and bool(run.evaluations) for run in runs)
   seeds = len({run.seed for run in runs})
-  targets = sorted({str(run.identity.get('environment', '')) for run in runs} - {''})
+  named = {run.target or str(run.identity.get('environment', '')) for run in runs}
+  targets = sorted(named - {''})
   text = f'{len(runs)} runs, {finished} with a final result, {seeds} seeds. '
   if targets:
-    text += f'Target: {", ".join(targets)}. '
+    text += f'Target{"s" * (len(targets) > 1)}: {", ".join(targets)}. '
   text += 'All rows: results.csv, in the folder above this page.'
   return f'<p class="quiet">{html.escape(text)}</p>'
 
@@ -166,10 +209,11 @@ def _unfinished(root: pathlib.Path, runs: Sequence[Run]) -> list[str]:
   shown = [run for run in runs if not (run.is_finished and run.evaluations)]
   if not shown:
     return []
-  head = ['run', 'method', 'labels', 'seed', 'state', 'last evaluation', 'message']
+  head = ['run', 'target', 'method', 'labels', 'seed', 'state', 'last evaluation']
   cells = [
     [
       _place(root, run),
+      run.target,
       run.method,
       format_labels(run.labels),
       run.seed,
@@ -179,7 +223,7 @@ def _unfinished(root: pathlib.Path, runs: Sequence[Run]) -> list[str]:
     ]
     for run in shown
   ]
-  return [_word_table(head, cells)]
+  return [_word_table([*head, 'message'], cells)]
 
 
 def _place(root: pathlib.Path, run: Run) -> str:
@@ -257,6 +301,19 @@ the seeds are drawn one by one. One seed has no deviation.</li>
 that seed share; their difference leaves out what the draw does to both. The interval
 is Student's, for the mean over pairs, and takes the pairs for independent draws from
 a normal distribution; with two or three pairs it is wide.</li>
+<li><b>Over several targets</b> the seed is what is independent, because its runs may
+share a pretraining: a seed's figure is its mean over all targets, and intervals are
+over seeds. Seeds that lack a target are left out. Scores of several games are
+averaged human-normalised.</li>
+<li><b>Interquartile mean</b>: mean of the middle half of all seeds' and targets'
+figures, so that one lucky run does not carry it (Agarwal et al., 2021; their library
+rliable). Its interval resamples the seeds of each target 2,000 times, always the same
+way; targets stay. With one target it resamples that one's seeds, and from five figures
+such an interval is too narrow: verdicts rest on Student's.</li>
+<li><b>Times as fast</b>: a figure that falls between two evaluations is taken to be
+reached on the straight line between them. A baseline that ends below its own mean
+counts with its last step, so the ratio is at least what is said; a method that never
+gets there takes the interval's lower end away.</li>
 <li>Each run counts with its <b>last</b> evaluation, not its best. Nothing is tuned or
 chosen on these evaluations.</li>
 <li>Runs that failed or did not finish are listed, and are counted only where no run

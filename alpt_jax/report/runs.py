@@ -15,6 +15,7 @@ import json
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,12 +24,14 @@ from alpt_jax.errors import UserError
 IDENTITY, METRICS, STATUS = 'identity.json', 'metrics.jsonl', 'status.json'
 ALL_LABELS = 'all'
 ORACLE = 'oracle'
-BASE = 'base'
 
 # Baselines from little help to much (Table 2 of the paper); ALPT's variants
 # follow them, then whatever this file does not know, the oracle last of what has
 # seen the target. The base has not: it was pretrained on the sources alone.
 _BASELINES = ('DT1', 'DT1-IDM', 'DT5', 'DT5-RET', 'CQL')
+
+# How the experiments call the runs that others start from.
+_PRETRAINING = re.compile(r'base\b|.*\(pretraining\)$', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,16 @@ class Run:
   @property
   def experiment(self) -> str:
     return self.identity['experiment']
+
+  @property
+  def target(self) -> str:
+    """How tables call the target environment; '' for a run that does not say."""
+    return self.identity.get('target') or ''
+
+  @property
+  def part(self) -> tuple[str, str]:
+    """(experiment, target): what shares a panel, a table and references."""
+    return self.experiment, self.target
 
   @property
   def method(self) -> str:
@@ -89,13 +102,13 @@ class Run:
 def load_runs(root: str | os.PathLike) -> list[Run]:
   """Reads every run below a folder, in the order in which reports show them.
 
-  The order: experiment, labels (numbers ascending, 'all' last), method (see
-  `method_rank`), seed.
+  The order: experiment, target, labels (numbers ascending, 'all' last), method
+  (see `method_rank`), seed.
 
   Raises:
     UserError: no run there; a damaged file (named, with its line); two runs of
-      the same experiment, method, labels and seed, which a mean over seeds would
-      count twice.
+      the same experiment, target, method, labels and seed, which a mean over
+      seeds would count twice.
   """
   root = pathlib.Path(root)
   if not root.is_dir():
@@ -133,12 +146,40 @@ def has_curve(runs: Iterable[Run], metric: str) -> bool:
   return any(count > 1 for count in counts)
 
 
-def group_runs(runs: Iterable[Run]) -> dict[tuple[str, int | str, str], list[Run]]:
-  """(experiment, labels, method) -> its runs, one per seed, in report order."""
+def group_runs(
+  runs: Iterable[Run],
+) -> dict[tuple[str, str, int | str, str], list[Run]]:
+  """(experiment, target, labels, method) -> its runs, one per seed, in order."""
   groups = {}
   for run in sorted(runs, key=_run_rank):
-    groups.setdefault((run.experiment, run.labels, run.method), []).append(run)
+    groups.setdefault((*run.part, run.labels, run.method), []).append(run)
   return groups
+
+
+def by_part(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
+  """(experiment, target) -> its runs, both in report order."""
+  parts = {}
+  for run in sorted(runs, key=_run_rank):
+    parts.setdefault(run.part, []).append(run)
+  return parts
+
+
+def part_names(parts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+  """(experiment, target) -> as little of both as tells it from the others.
+
+  'Breakout' among several targets of one experiment, 'figure2: Breakout' beside
+  another experiment, 'figure2' for its only target, and '' where there is one part.
+  """
+  parts = list(dict.fromkeys(parts))
+  experiments = [experiment for experiment, _ in parts]
+  several = len(set(experiments)) > 1
+  return {
+    (experiment, target): ': '.join(
+      ([experiment] if several else [])
+      + ([target or 'target not named'] if experiments.count(experiment) > 1 else [])
+    )
+    for experiment, target in parts
+  }
 
 
 def counted_runs(group: Sequence[Run]) -> list[Run]:
@@ -157,18 +198,25 @@ def labels_rank(labels: int | str) -> float:
   return math.inf if labels == ALL_LABELS else labels
 
 
+def is_pretraining(method: str) -> bool:
+  """Whether runs of this name only serve others, which start from them."""
+  return bool(_PRETRAINING.match(method))
+
+
 def method_rank(method: str) -> tuple:
-  """Sorting key of a method: baselines, ALPT variants, unknown, oracle, base."""
+  """Sorting key of a method: baselines, ALPT, unknown, oracle, pretrainings."""
+  if is_pretraining(method):
+    return 4, len(method), method
   if method in _BASELINES:
     return 0, _BASELINES.index(method), method
   if method.upper().startswith('ALPT'):
     return 1, len(method), method
-  return {ORACLE: 3, BASE: 4}.get(method.lower(), 2), 0, method
+  return 3 if method.lower() == ORACLE else 2, 0, method
 
 
 def _run_rank(run: Run) -> tuple:
   return (
-    run.experiment,
+    run.part,
     labels_rank(run.labels),
     method_rank(run.method),
     run.seed,
@@ -204,13 +252,14 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_identity(path: pathlib.Path) -> dict[str, Any]:
-  """The identity, with the four fields that order and group the runs checked."""
+  """The identity, with the fields that order and group the runs checked."""
   identity = read_object(path)
   wanted = {
     'experiment': (_is_text, 'a name'),
     'method': (_is_text, 'a name'),
     'labels': (lambda x: _is_count(x) or x == ALL_LABELS, "a number or 'all'"),
     'seed': (_is_count, 'a number'),
+    'target': (lambda x: x is None or isinstance(x, str), 'a name, or nothing'),
   }
   for field, (accepts_fn, expected) in wanted.items():
     if not accepts_fn(identity.get(field)):
@@ -290,11 +339,11 @@ def _of_kind(rows, kind: str, path: pathlib.Path) -> list[dict[str, Any]]:
 def _refuse_twins(runs: Sequence[Run]) -> None:
   seen = {}
   for run in runs:
-    key = (run.experiment, run.method, run.labels, run.seed)
+    key = (*run.part, run.method, run.labels, run.seed)
     if key in seen:
       raise UserError(
-        f'{run.folder}: expected one run per experiment, method, labels and seed, '
-        f'found {key} in {seen[key]} as well. Move one of them elsewhere, or give '
-        'it another experiment name.'
+        f'{run.folder}: expected one run per experiment, target, method, labels and '
+        f'seed, found {key} in {seen[key]} as well. Move one of them elsewhere, or '
+        'give it another experiment name.'
       )
     seen[key] = run.folder

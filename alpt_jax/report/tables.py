@@ -6,15 +6,15 @@ the arithmetic mean and the SAMPLE standard deviation (n - 1) over seeds.
 
 import csv
 import dataclasses
-import html
 import io
 import json
 import os
 import pathlib
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from alpt_jax.report.grid import Grid, section_kinds
 from alpt_jax.report.measures import (
   METRICS,
   PUBLISHED,
@@ -22,10 +22,10 @@ from alpt_jax.report.measures import (
   column_names,
   number_text,
 )
-from alpt_jax.report.runs import Run, counted_runs, group_runs, value_of
+from alpt_jax.report.runs import Run, by_part, counted_runs, group_runs, value_of
 
 # The run's names, then the figures that every report has; the order is public.
-_RUN_COLUMNS = ['experiment', 'method', 'labels', 'seed']
+_RUN_COLUMNS = ['experiment', 'target', 'method', 'labels', 'seed']
 CSV_HEAD = [*_RUN_COLUMNS, 'step', 'idm_accuracy', 'success_sampled', 'success_greedy']
 CSV_TAIL = ['config_hash', 'label_hash', 'data_hash', 'git_commit', 'versions']
 
@@ -50,6 +50,7 @@ class TableRow:
 
   Attributes:
     experiment: its experiment.
+    target: its target environment; '' where the runs do not name it.
     labels: number of labels or 'all'; None for a reference.
     method: name of the method or of the reference.
     num_seeds: runs that the means are taken over; 0 for a published constant.
@@ -59,6 +60,7 @@ class TableRow:
   """
 
   experiment: str
+  target: str
   labels: int | str | None
   method: str
   num_seeds: int
@@ -69,6 +71,11 @@ class TableRow:
   @property
   def is_reference(self) -> bool:
     return self.labels is None
+
+  @property
+  def part(self) -> tuple[str, str]:
+    """(experiment, target), as a run has it."""
+    return self.experiment, self.target
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -122,24 +129,25 @@ def _cell(value: Any) -> Any:
 def final_table(runs: Sequence[Run]) -> list[TableRow]:
   """Mean and deviation over seeds of each run's last evaluation.
 
-  One row per (experiment, labels, method), then the experiment's references. A
-  group whose runs all failed before an evaluation keeps its row, with a note.
+  One row per (experiment, target, labels, method), after those of each experiment
+  and target their references. A group whose runs all failed before an evaluation
+  keeps its row, with a note.
   """
   rows = []
-  for experiment in dict.fromkeys(run.experiment for run in runs):
-    own = [run for run in runs if run.experiment == experiment]
+  for part, own in by_part(runs).items():
     groups = group_runs(own)
     rows += [_method_row(*key, group) for key, group in groups.items()]
     counted = [run for group in groups.values() for run in counted_runs(group)]
-    rows += _reference_rows(experiment, counted)
+    rows += reference_rows(*part, lambda key, counted=counted: reference(counted, key))
   return rows
 
 
-def _method_row(experiment, labels, method, group) -> TableRow:
+def _method_row(experiment, target, labels, method, group) -> TableRow:
   counted = counted_runs(group)
   spreads = {name: spread(value_of(r.last, name) for r in counted) for name in METRICS}
   return TableRow(
     experiment=experiment,
+    target=target,
     labels=labels,
     method=method,
     num_seeds=len(counted),
@@ -158,19 +166,24 @@ def _note(group: Sequence[Run], counted: Sequence[Run]) -> str:
   return f'{left_out} unfinished, not counted' if left_out else ''
 
 
-def _reference_rows(experiment: str, runs: Sequence[Run]) -> list[TableRow]:
-  """References over seeds; all methods of a seed share them, so one per seed.
+def reference_rows(
+  experiment: str, target: str, spread_fn: Callable[[str], Spread | None]
+) -> list[TableRow]:
+  """One row for each name of a reference; a published constant counts no seeds.
 
-  A published constant counts no seeds.
+  Args:
+    experiment: of the rows.
+    target: of the rows.
+    spread_fn: key of a reference -> its spread over seeds, None if not measured.
   """
   by_name = {}
   for key, (name, column) in REFERENCES.items():
-    found = reference(runs, key)
-    if found:
+    if found := spread_fn(key):
       by_name.setdefault(name, {})[column] = found, key not in PUBLISHED
   return [
     TableRow(
       experiment,
+      target,
       None,
       name,
       max(len(found.values) * is_measured for found, is_measured in columns.values()),
@@ -181,16 +194,21 @@ def _reference_rows(experiment: str, runs: Sequence[Run]) -> list[TableRow]:
   ]
 
 
+def reference_by_seed(runs: Sequence[Run], key: str) -> dict[int, float]:
+  """Seed -> a reference; all methods of a seed share it, so their mean is one."""
+  by_seed = {}
+  for run in runs:
+    by_seed.setdefault(run.seed, []).append(value_of(run.last, key))
+  means = {seed: spread(by_seed[seed]) for seed in sorted(by_seed)}
+  return {seed: found.mean for seed, found in means.items() if found}
+
+
 def reference(runs: Sequence[Run], key: str) -> Spread | None:
   """Spread over seeds of a reference, averaged over the runs of a seed first.
 
   A published constant has no spread: all seeds repeat the same number.
   """
-  by_seed = {}
-  for run in runs:
-    by_seed.setdefault(run.seed, []).append(value_of(run.last, key))
-  means = (spread(by_seed[seed]) for seed in sorted(by_seed))
-  found = spread(found.mean for found in means if found)
+  found = spread(reference_by_seed(runs, key).values())
   return spread([found.mean]) if found and key in PUBLISHED else found
 
 
@@ -229,11 +247,14 @@ def _columns(rows: Sequence[TableRow]) -> list[tuple[str, Any]]:
   """(heading, function of a row) of every column that says something."""
   columns = [
     ('experiment', lambda row: row.experiment),
+    ('target', lambda row: row.target),
     ('labels', lambda row: '' if row.is_reference else format_labels(row.labels)),
     ('method', lambda row: row.method),
     ('seeds', _format_seeds),
     ('step', lambda row: '' if row.is_reference else format_steps(row.steps)),
   ]
+  if not any(len(set(own)) > 1 for own in _targets(rows).values()):
+    del columns[1]
   if len({row.experiment for row in rows}) < 2:
     del columns[0]
   for name in column_names({name for row in rows for name in row.spreads}):
@@ -248,61 +269,28 @@ def _columns(rows: Sequence[TableRow]) -> list[tuple[str, Any]]:
   return columns
 
 
-def _begins_section(before: TableRow | None, row: TableRow) -> bool:
-  """Whether a line is drawn above a row: another experiment, budget or kind."""
-  return before is not None and (before.experiment, before.labels) != (
-    row.experiment,
-    row.labels,
-  )
+def _targets(rows: Sequence[TableRow]) -> dict[str, list[str]]:
+  """Experiment -> the targets of its rows."""
+  targets = {}
+  for row in rows:
+    targets.setdefault(row.experiment, []).append(row.target)
+  return targets
+
+
+def grid(rows: Sequence[TableRow]) -> Grid:
+  """The table, a line above another experiment, target, budget or references."""
+  columns = _columns(rows)
+  sections = section_kinds([(*row.part, row.labels) for row in rows])
+  kinds = [
+    f'{kind} reference'.strip() if row.is_reference else kind
+    for row, kind in zip(rows, sections, strict=True)
+  ]
+  cells = [[cell_fn(row) for _, cell_fn in columns] for row in rows]
+  words = ('experiment', 'target', 'method', 'note')
+  return Grid([heading for heading, _ in columns], cells, words, kinds)
 
 
 def to_text(rows: Sequence[TableRow]) -> str:
   """The table for a terminal, columns aligned, without a final line break."""
-  columns = _columns(rows)
-  cells = [[cell_fn(row) for _, cell_fn in columns] for row in rows]
-  headings = [heading for heading, _ in columns]
-  widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-  rule = '  '.join('-' * width for width in widths)
-  lines = [_text_line(headings, headings, widths), rule]
-  for before, row, texts in zip([None, *rows], rows, cells, strict=False):
-    if _begins_section(before, row):
-      lines.append(rule)
-    lines.append(_text_line(texts, headings, widths))
-  lines.append('mean ± sample standard deviation over seeds, at the step named')
-  return '\n'.join(lines)
-
-
-def _text_line(texts, headings, widths) -> str:
-  aligned = (
-    text.ljust(width) if heading in _WORDS else text.rjust(width)
-    for text, heading, width in zip(texts, headings, widths, strict=True)
-  )
-  return '  '.join(aligned).rstrip()
-
-
-_WORDS = ('experiment', 'method', 'note')
-
-
-def to_html(rows: Sequence[TableRow]) -> str:
-  """The table as an HTML `<table>`, all text escaped."""
-  columns = _columns(rows)
-  head = ''.join(f'<th{_align(name)}>{html.escape(name)}</th>' for name, _ in columns)
-  lines = [f'<table>\n<thead><tr>{head}</tr></thead>\n<tbody>']
-  for before, row in zip([None, *rows], rows, strict=False):
-    kinds = [
-      name
-      for name, applies in (
-        ('section', _begins_section(before, row)),
-        ('reference', row.is_reference),
-      )
-      if applies
-    ]
-    cells = ''.join(
-      f'<td{_align(name)}>{html.escape(cell_fn(row))}</td>' for name, cell_fn in columns
-    )
-    lines.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')
-  return '\n'.join([*lines, '</tbody>\n</table>'])
-
-
-def _align(heading: str) -> str:
-  return ' class="word"' if heading in _WORDS else ''
+  basis = 'mean ± sample standard deviation over seeds, at the step named'
+  return f'{grid(rows).to_text()}\n{basis}'

@@ -1,0 +1,116 @@
+"""An experiment's runs, done: several at a time, resumed, each failure its own.
+
+Runs of one worker share a process, so runs of one shape share their compiled
+programs; workers share the machine by one core each where it has several. A run
+that is done is skipped, one that failed is shown and does not stop the others.
+"""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+import jax
+
+from alpt_jax.errors import RunFailed, UserError
+from alpt_jax.experiment.config import RunConfig, claim_workdir
+from alpt_jax.experiment.recording import Recording, record
+from alpt_jax.experiment.records import write_record
+from alpt_jax.experiment.run import Run, is_done, write_status
+from alpt_jax.launching.sweep import RECORDING, Sweep
+
+
+def record_shard(sweep: Sweep, index: int, count: int) -> None:
+  """Records every `count`-th dataset, from `index` on, if it is not there yet."""
+  for folder, recording in list(sweep.recordings.items())[index::count]:
+    if folder.exists():
+      continue
+    print(f'recording {recording.environment} -> {folder}', flush=True)
+    wanted = dataclasses.asdict(recording)
+    if isinstance(recording, Recording):
+      record(recording, folder)
+    else:
+      from alpt_jax.experiment.recording_atari import record_atari
+
+      record_atari(recording, folder)
+    write_record(folder / RECORDING, wanted)
+
+
+def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
+  """Trains one of `count` shares of a stage's runs; returns how many failed."""
+  num_failed = 0
+  for folder, config in _shares(sweep.stages[stage], count)[index]:
+    try:
+      if is_done(folder):
+        claim_workdir(folder, config)  # or says that it is another run's
+        print(f'{folder.name}: done before', flush=True)
+        continue
+      if config.initial and not is_done(pathlib.Path(config.initial)):
+        raise UserError(f'{config.initial}, which it starts from, is not finished.')
+      run = Run(config)
+      state = run.train(folder)
+      if run.evaluator.can_play:
+        run.evaluator.save_animation(folder / 'episode.gif', state)
+    except (UserError, RunFailed) as error:
+      num_failed += 1
+      print(f'{folder.name}: failed: {error}', file=sys.stderr, flush=True)
+      if folder.is_dir() and not is_done(folder):
+        write_status(folder, 'failed', str(error))
+  return num_failed
+
+
+def use_cache(folder: pathlib.Path) -> None:
+  """Keeps compiled programs, unless the environment names a folder for them.
+
+  A worker that starts again, and the second one of a pair, compile less.
+  """
+  cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', folder)
+  jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(cache).absolute()))
+
+
+def _shares(runs: Mapping[pathlib.Path, RunConfig], count: int):
+  """Runs in `count` shares of about equal length: the longest first, to the freest."""
+  shares: list[list] = [[] for _ in range(count)]
+  lengths = [0] * count
+  for folder, config in sorted(
+    runs.items(), key=lambda item: -item[1].training.num_steps
+  ):
+    freest = lengths.index(min(lengths))
+    shares[freest].append((folder, config))
+    lengths[freest] += config.training.num_steps
+  return shares
+
+
+def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
+  """Runs commands side by side, each on a core of its own; returns exit codes.
+
+  SIGTERM and SIGINT are passed on, and the workers are waited for: each saves
+  before it ends.
+  """
+  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+  workers: list[subprocess.Popen] = []
+
+  def forward(number, frame):
+    for worker in workers:
+      worker.send_signal(number)
+
+  before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    for index, command in enumerate(commands):
+      # A session of its own: Ctrl-C reaches it once, through `forward`. On a GPU
+      # the workers share its memory instead of each taking most of it.
+      worker = subprocess.Popen(
+        command,
+        start_new_session=True,
+        env={'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', **os.environ},
+      )
+      if len(cores) > 1:
+        os.sched_setaffinity(worker.pid, {cores[index % len(cores)]})
+      workers.append(worker)
+    return [worker.wait() for worker in workers]
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)

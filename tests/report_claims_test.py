@@ -1,0 +1,269 @@
+"""Verdicts on the paper's claims, of runs whose intervals fit on paper."""
+
+import csv
+import json
+import math
+
+import pytest
+from tiny_runs import success, write_run
+
+from alpt_jax.errors import UserError
+from alpt_jax.report import claims, claims_table, page, runs, speed
+
+
+def _claim(root, size='twin', **changes):
+  """Writes experiment.json with one claim: ALPT above DT1-IDM in success."""
+  claim = {
+    'paper': 'it <works>',
+    'where': 'figure 2',
+    'metric': 'success_sampled',
+    'method': 'ALPT',
+    'over': 'DT1-IDM',
+    'labels': 50,
+    'targets': [],
+    'kind': 'higher',
+    'floor': 'random_walk',
+    'ceiling': 'optimal',
+    **changes,
+  }
+  content = {'name': 'tiny', 'title': 'A <title>', 'size': size, 'claims': [claim]}
+  (root / 'experiment.json').write_text(json.dumps(content))
+
+
+def _pairs(root, ours, theirs, **arguments):
+  """Runs of both methods whose last successes are these, seeds from 0."""
+  for method, values in (('ALPT', ours), ('DT1-IDM', theirs)):
+    for seed, value in enumerate(values):
+      write_run(root, method, seed, [success(value)], **arguments)
+
+
+def _find(root):
+  return claims.find(root, runs.load_runs(root))
+
+
+@pytest.mark.parametrize(
+  ('ours', 'verdict'),
+  [
+    # Differences .3, .4, .5: 4.303 * .1 / sqrt(3) = .248 on either side of .4
+    ((0.6, 0.7, 0.8), claims.REPRODUCED),
+    # -.1, 0, .1: .248 on either side of 0
+    ((0.2, 0.3, 0.4), claims.NOT_REPRODUCED),
+    # -.15, -.16, -.17
+    ((0.15, 0.14, 0.13), claims.OPPOSITE),
+  ],
+)
+def test_a_verdict_is_where_the_interval_lies(tmp_path, ours, verdict):
+  _claim(tmp_path)
+  _pairs(tmp_path, ours, (0.3, 0.3, 0.3))
+  (found,) = _find(tmp_path)
+  assert (found.verdict, found.reason) == (verdict, '')
+  assert found.effect == pytest.approx(sum(ours) / 3 - 0.3)
+  assert (found.mean_over, found.num_seeds) == (pytest.approx(0.3), 3)
+
+
+def test_the_interval_of_a_claim_is_students(tmp_path):
+  _claim(tmp_path)
+  _pairs(tmp_path, (0.6, 0.7, 0.8), (0.3, 0.3, 0.3))
+  (found,) = _find(tmp_path)
+  half = 4.303 * 0.1 / math.sqrt(3)
+  assert (found.low, found.high) == pytest.approx((0.4 - half, 0.4 + half))
+
+
+def test_over_targets_a_seed_counts_once(tmp_path):
+  _claim(tmp_path)
+  _pairs(tmp_path, (0.5, 0.6, 0.7), (0.3, 0.3, 0.3), target='a')
+  _pairs(tmp_path, (0.7, 0.6, 0.5), (0.3, 0.3, 0.3), target='b')
+  (found,) = _find(tmp_path)
+  # Seed means of the differences: (.2 + .4) / 2 = .3, three times.
+  assert (found.effect, found.low, found.high) == pytest.approx((0.3, 0.3, 0.3))
+  assert (found.targets, found.num_seeds) == (('a', 'b'), 3)
+  _claim(tmp_path, targets=['a'])
+  (found,) = _find(tmp_path)
+  assert found.targets == ('a',) and found.low < 0.06
+
+
+def test_a_failed_run_takes_its_seed_away_and_is_said(tmp_path):
+  _claim(tmp_path)
+  _pairs(tmp_path, (0.5, 0.6), (0.3, 0.3))
+  write_run(tmp_path, 'ALPT', 2, [success(0.9)], state='failed')
+  write_run(tmp_path, 'DT1-IDM', 2, [success(0.3)])
+  (found,) = _find(tmp_path)
+  assert (found.verdict, found.reason) == (
+    claims.NOT_TESTABLE,
+    '2 seeds, 3 are the fewest',
+  )
+  assert found.mean == pytest.approx(0.55) and found.effect is None
+
+
+def test_a_target_without_a_pair_is_named(tmp_path):
+  _claim(tmp_path)
+  _pairs(tmp_path, (0.5, 0.6, 0.7), (0.3, 0.3, 0.3), target='a')
+  _pairs(tmp_path, (0.5, 0.6, 0.7), (0.3, 0.3, 0.3), target='b', state='failed')
+  (found,) = _find(tmp_path)
+  assert found.reason == 'no pair of finished runs on b that measured it'
+
+
+@pytest.mark.parametrize(
+  ('ours', 'theirs', 'reason'),
+  [
+    # A random walk has .1, and .02 more is no more.
+    ((0.11, 0.12, 0.12), (0.05, 0.06, 0.07), 'neither passes its floor'),
+    ((1.0, 1.0, 1.0), (0.98, 0.99, 0.985), 'both reach the ceiling of 1'),
+  ],
+)
+def test_figures_at_a_floor_or_a_ceiling_test_nothing(tmp_path, ours, theirs, reason):
+  _claim(tmp_path)
+  _pairs(tmp_path, ours, theirs)
+  (found,) = _find(tmp_path)
+  assert found.verdict == claims.NOT_TESTABLE and found.reason.startswith(reason)
+  # Without its floor and ceiling named, a share still ends at 1.
+  _claim(tmp_path, floor=None, ceiling=None)
+  (found,) = _find(tmp_path)
+  assert (found.verdict == claims.NOT_TESTABLE) == (ours[0] == 1.0)
+
+
+def test_not_lower_allows_for_two_hundredths(tmp_path):
+  _claim(tmp_path, kind='not_lower')
+  _pairs(tmp_path, (0.49, 0.49, 0.49), (0.5, 0.5, 0.5))
+  assert _find(tmp_path)[0].verdict == claims.REPRODUCED  # -.01 > -.02
+  _claim(tmp_path, kind='higher')
+  assert _find(tmp_path)[0].verdict == claims.OPPOSITE
+
+
+def test_a_smoke_run_tests_nothing(tmp_path):
+  _claim(tmp_path, size='smoke')
+  _pairs(tmp_path, (0.6, 0.7, 0.8), (0.3, 0.3, 0.3))
+  (found,) = _find(tmp_path)
+  assert (found.verdict, found.reason) == (claims.NOT_TESTABLE, 'a smoke run')
+  text = claims_table.claims_text(tmp_path, runs.load_runs(tmp_path))
+  assert 'not testable: a smoke run' in text
+
+
+def test_no_budget_means_each_and_an_oracle_meets_all_of_them(tmp_path):
+  _claim(tmp_path, labels=None, over='oracle', kind='not_lower')
+  for labels in (50, 250):
+    _pairs(tmp_path, (0.5, 0.6, 0.7), (0.1, 0.1, 0.1), labels=labels)
+  for seed in range(3):
+    write_run(tmp_path, 'oracle', seed, [success(0.9)], labels='all')
+  found = _find(tmp_path)
+  assert [(f.labels, f.verdict) for f in found] == [
+    (50, claims.OPPOSITE),
+    (250, claims.OPPOSITE),
+  ]
+  _claim(tmp_path, labels=None, over='DT5')
+  (missing,) = _find(tmp_path)
+  assert missing.reason == 'ALPT and DT5 were not both run'
+
+
+def test_scores_of_several_games_are_compared_normalised(tmp_path):
+  _claim(tmp_path, metric='score', floor='score_random', ceiling=None)
+  for target, unit in (('a', 1.0), ('b', 1000.0)):
+    for method, share in (('ALPT', 0.5), ('DT1-IDM', 0.2)):
+      for seed in range(3):
+        row = {'step': 1, 'score': share * unit, 'score_human_normalised': share}
+        row |= {'score_random': 0.0, 'score_human': unit}
+        write_run(tmp_path, method, seed, [row], target=target)
+  (found,) = _find(tmp_path)
+  assert (found.metric, found.effect) == ('score_human_normalised', pytest.approx(0.3))
+  _claim(tmp_path, metric='score', targets=['b'])
+  assert _find(tmp_path)[0].effect == pytest.approx(300.0)
+
+
+def _curve(root, method, seed, values, **arguments):
+  """Evaluations at steps 10, 20, 30, ..."""
+  rows = [success(value, 10 * place) for place, value in enumerate(values, start=1)]
+  write_run(root, method, seed, rows, **arguments)
+
+
+def test_steps_to_reach_lie_on_the_line_between_evaluations(tmp_path):
+  _curve(tmp_path, 'ALPT', 0, (0.2, 0.6, 0.4))
+  (run,) = runs.load_runs(tmp_path)
+  # .5 is three quarters of the way from .2 (step 10) to .6 (step 20)
+  assert speed.steps_to_reach(run, 'success_sampled', 0.5) == pytest.approx(17.5)
+  assert speed.steps_to_reach(run, 'success_sampled', 0.1) == 10
+  assert speed.steps_to_reach(run, 'success_sampled', 0.7) is None
+
+
+def test_twice_as_fast_is_a_ratio_of_two(tmp_path):
+  _claim(tmp_path, kind='faster')
+  for seed in range(3):
+    _curve(tmp_path, 'ALPT', seed, (0.3, 0.5, 0.6, 0.7))  # .5 at 20
+    _curve(tmp_path, 'DT1-IDM', seed, (0.1, 0.2, 0.3, 0.5))  # at 40
+  (found,) = _find(tmp_path)
+  assert (found.effect, found.low, found.high) == pytest.approx((2, 2, 2))
+  assert (found.verdict, found.reason) == (claims.REPRODUCED, '')
+  text = claims_table.claims_text(tmp_path, runs.load_runs(tmp_path))
+  assert '2.00 times as fast (2.00 to 2.00)' in ' '.join(text.split())
+
+
+def test_a_baseline_that_misses_its_own_mean_counts_with_its_last_step(tmp_path):
+  _claim(tmp_path, kind='faster')
+  finals = (0.4, 0.5, 0.6)  # mean .5: seed 0 never has it
+  for seed, final in enumerate(finals):
+    _curve(tmp_path, 'ALPT', seed, (0.3, 0.5, 0.6, 0.7))
+    _curve(tmp_path, 'DT1-IDM', seed, (0.1, 0.2, 0.3, final))
+  (found,) = _find(tmp_path)
+  # Ratios 40 / 20, 40 / 20, and (30 + 10 * 2 / 3) / 20
+  assert found.effect == pytest.approx((2 * 2 * (110 / 60)) ** (1 / 3))
+  assert found.high == math.inf and found.low > 1.6
+  assert found.verdict == claims.REPRODUCED
+  assert found.reason.startswith('DT1-IDM never got there in 1 of 3 runs')
+  text = ' '.join(claims_table.claims_text(tmp_path, runs.load_runs(tmp_path)).split())
+  assert '(at least 1.' in text
+
+
+def test_a_method_that_never_arrives_in_one_seed_cannot_be_called_faster(tmp_path):
+  _claim(tmp_path, kind='faster')
+  for seed in range(3):
+    late = (0.3, 0.4, 0.45, 0.49)
+    _curve(tmp_path, 'ALPT', seed, late if seed == 2 else (0.6, 0.6, 0.6, 0.6))
+    _curve(tmp_path, 'DT1-IDM', seed, (0.1, 0.2, 0.3, 0.5))
+  (found,) = _find(tmp_path)
+  # Ratios 4, 4 and at most 1: no lower end.
+  assert (found.low, found.verdict) == (0.0, claims.NOT_REPRODUCED)
+  assert 'ALPT never got there in 1 of 3 runs' in found.reason
+
+
+def test_speed_towards_what_a_random_walk_reaches_is_no_speed(tmp_path):
+  _claim(tmp_path, kind='faster')
+  for seed in range(3):
+    _curve(tmp_path, 'ALPT', seed, (0.3, 0.7))
+    _curve(tmp_path, 'DT1-IDM', seed, (0.1, 0.11))
+  (found,) = _find(tmp_path)
+  assert found.reason.startswith('DT1-IDM does not pass its floor')
+
+
+def test_one_evaluation_has_no_speed(tmp_path):
+  _claim(tmp_path, kind='faster')
+  _pairs(tmp_path, (0.6, 0.7, 0.8), (0.3, 0.3, 0.3))
+  assert _find(tmp_path)[0].reason == 'evaluated at one step only'
+
+
+def test_claims_stand_on_the_page_and_in_a_file_of_their_own(tmp_path):
+  _claim(tmp_path)
+  _pairs(tmp_path, (0.6, 0.7, 0.8), (0.3, 0.3, 0.3))
+  text = page.build(tmp_path).read_text()
+  assert 'it &lt;works&gt;' in text and 'A &lt;title&gt;' in text
+  assert text.index('The paper&#x27;s claims') < text.index('Final scores')
+  with open(tmp_path / 'claims.csv') as file:
+    (row,) = csv.DictReader(file)
+  assert (row['verdict'], row['seeds'], row['labels']) == ('reproduced', '3', '50')
+  assert float(row['effect']) == pytest.approx(0.4)
+
+
+def test_runs_without_claims_have_no_table_of_them(tmp_path):
+  _pairs(tmp_path, (0.6,), (0.3,))
+  assert 'claims</h2>' not in page.build(tmp_path).read_text()
+  assert not (tmp_path / 'claims.csv').exists()
+  assert claims_table.claims_text(tmp_path, runs.load_runs(tmp_path)) == ''
+
+
+@pytest.mark.parametrize(
+  ('change', 'place'),
+  [({'kind': 'best'}, 'field kind'), ({'metric': 'luck'}, 'field metric')],
+)
+def test_a_claim_that_nobody_can_test_is_refused(tmp_path, change, place):
+  _claim(tmp_path, **change)
+  _pairs(tmp_path, (0.6,), (0.3,))
+  with pytest.raises(UserError, match=rf'experiment\.json: claim 0, {place}'):
+    _find(tmp_path)
