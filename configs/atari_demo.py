@@ -1,7 +1,7 @@
 """ALPT on Atari, at the size of a laptop: five recorded games, 300 labels.
 
   ./launch/atari_demo.sh                     about 20 minutes on 2 cores
-  TARGET=Breakout ./launch/atari_demo.sh
+  TARGET=SpaceInvaders ./launch/atari_demo.sh
   ./launch/atari_demo.sh --smoke             the same way in two minutes; learns nothing
 
 The other games of section 5.3 are recorded with their actions and pretrained on
@@ -18,7 +18,7 @@ SIZES = ('small', 'smoke', 'paper')
 def get_config(text: str = '') -> ml_collections.ConfigDict:
   """`text` is 'target,size', both optional; sizes: small, smoke, paper (a GPU)."""
   target, _, size = text.partition(',')
-  target, size = target or 'SpaceInvaders', size or 'small'
+  target, size = target or 'Breakout', size or 'small'
   if size not in SIZES:
     raise ValueError(f"size '{size}' is not known. Known: {', '.join(SIZES)}")
   is_smoke, is_paper = size == 'smoke', size == 'paper'

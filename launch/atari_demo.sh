@@ -4,9 +4,9 @@
 # without the pretrained base, over five label draws. About 20 minutes on two CPU cores
 # after the installation. Run it again and it goes on, or shows the result.
 #
-#   ./launch/atari_demo.sh            everything, into runs/atari-demo-SpaceInvaders
+#   ./launch/atari_demo.sh            everything, into runs/atari-demo-Breakout
 #   ./launch/atari_demo.sh --smoke    the same way in two minutes; learns nothing
-#   TARGET=Breakout ./launch/atari_demo.sh
+#   TARGET=SpaceInvaders ./launch/atari_demo.sh
 #   SIZE=paper EXTRAS='[cuda]' ./launch/atari_demo.sh      the 6-layer model, on a GPU
 #
 # OUT=DIR chooses another folder, WORKERS=N the runs at a time.
@@ -21,7 +21,7 @@ case "${1:-}" in
     exit 2
     ;;
 esac
-target=${TARGET:-SpaceInvaders}
+target=${TARGET:-Breakout}
 case "$size" in
   small) default=runs/atari-demo-$target workers=2 ;;
   smoke) default=runs/atari-demo-$target-smoke workers=2 ;;
