@@ -35,7 +35,10 @@ setuptools.setup(
     'numpy>=1.26',
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12.3,<1',
+    # rliable needs arch below 8, whose import fails beside pandas 3.
+    'pandas>=2,<3',
     'pillow>=10',
+    'rliable>=1.2',
     'tensorboardX>=2.6',
     'tensorflow-datasets>=4.9.7',
     # Reads and writes datasets only; never the CUDA build beside CUDA JAX.

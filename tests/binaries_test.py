@@ -356,7 +356,7 @@ def test_the_smoke_quickstart_runs_from_nothing_to_its_report_and_again(
   stdout, _ = run('reproduce', *options, env=compiled)
   assert 'ALPT-Blocked+Tunneled' in stdout
   header = (tmp_path / 'results.csv').read_text().splitlines()[0]
-  wanted = 'experiment,method,labels,seed,step,idm_accuracy,success_sampled,'
+  wanted = 'experiment,target,method,labels,seed,step,idm_accuracy,success_sampled,'
   assert header.startswith(wanted + 'success_greedy')
   with open(tmp_path / 'results.csv') as file:
     rows = list(csv.DictReader(file))

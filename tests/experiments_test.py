@@ -105,6 +105,12 @@ def test_figure_3_pretrains_once_on_36_games_that_are_no_target(tmp_path):
   assert sorted(starting.values()) == [5, 5, 5 + 2]  # each base, and none
 
 
+def test_a_pretraining_needs_no_target(tmp_path):
+  planned = _plan('figure3/maze', tmp_path, targets='none', seeds='1')
+  assert {run.phase for run in planned.runs.values()} == {'sources'}
+  assert sorted(len(run.data.sources) for run in planned.runs.values()) == [1, 2, 4, 8]
+
+
 def test_rl_unplugged_is_read_and_not_recorded(tmp_path):
   planned = _plan('figure2/atari', tmp_path, size='paper', rl_unplugged='/rlu')
   assert not planned.recordings

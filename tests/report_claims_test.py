@@ -267,3 +267,10 @@ def test_a_claim_that_nobody_can_test_is_refused(tmp_path, change, place):
   _pairs(tmp_path, (0.6,), (0.3,))
   with pytest.raises(UserError, match=rf'experiment\.json: claim 0, {place}'):
     _find(tmp_path)
+
+
+def test_claims_of_another_experiment_than_the_runs_are_refused(tmp_path):
+  _claim(tmp_path)
+  write_run(tmp_path, 'ALPT', 0, [success(0.5)], experiment='other')
+  with pytest.raises(UserError, match="field name: expected .* 'other', found 'tiny'"):
+    _find(tmp_path)

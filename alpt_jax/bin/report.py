@@ -6,7 +6,7 @@ python -m alpt_jax.bin.report --runs=DIR
 from absl import flags
 
 from alpt_jax.experiment import cli
-from alpt_jax.report import page, runs, tables
+from alpt_jax.report import page, summary
 
 _RUNS = flags.DEFINE_string('runs', None, 'Folder that holds run folders.')
 
@@ -14,8 +14,7 @@ _RUNS = flags.DEFINE_string('runs', None, 'Folder that holds run folders.')
 def main(argv):
   del argv
   path = page.build(_RUNS.value)
-  print(tables.to_text(tables.final_table(runs.load_runs(_RUNS.value))))
-  print(f'report: {path}')
+  print(f'{summary.text(_RUNS.value)}\n\nreport: {path}')
 
 
 if __name__ == '__main__':

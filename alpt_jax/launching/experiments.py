@@ -15,7 +15,7 @@ from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.run import is_done
 from alpt_jax.launching import sweep, workers
 from alpt_jax.launching.sweep import load_config_file
-from alpt_jax.report import differences, page, runs, tables
+from alpt_jax.report import page, summary
 
 _FOLDER = pathlib.Path('configs/paper')
 _SHARED = 'experiment'  # what they have in common; itself none
@@ -132,11 +132,8 @@ def reproduce(
     count = min(num_workers, len(stage_runs))
     codes += _run([*again, '--task=train', f'--stage={stage}'], count)
   path = page.build(planned.folder)
-  loaded = runs.load_runs(planned.folder)
-  print(tables.to_text(tables.final_table(loaded)))
-  if paired := differences.differences_text(loaded):
-    print(f'\n{paired}')
-  print(f'\nresults: {planned.folder / "results.csv"}\nreport:  {path}')
+  print(f'{summary.text(planned.folder)}\n')
+  print(f'results: {planned.folder / "results.csv"}\nreport:  {path}')
   return not any(codes)
 
 

@@ -227,18 +227,17 @@ def interquartile_mean(matrix: tuple[tuple[float, ...], ...]) -> pairs.Interval:
     ) from error
   import numpy as np
 
-  scores = {'': np.array(matrix)}
+  scores = np.array(matrix)
   # rliable 1.2 draws from numpy's global state, whatever `random_state` it is given.
   state = np.random.get_state()
   np.random.seed(0)
   try:
-    points, intervals = library.get_interval_estimates(
-      scores, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=_REPETITIONS
+    low, high = library.StratifiedBootstrap(scores).conf_int(
+      metrics.aggregate_iqm, reps=_REPETITIONS, size=0.95, method='percentile'
     )
   finally:
     np.random.set_state(state)
-  low, high = intervals[''][:, 0]
-  return pairs.Interval(float(points[''][0]), float(low), float(high))
+  return pairs.Interval(metrics.aggregate_iqm(scores).item(), low.item(), high.item())
 
 
 def _grid(runs: Sequence[Run]) -> Grid | None:

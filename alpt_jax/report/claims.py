@@ -108,8 +108,14 @@ def find(root: str | os.PathLike, runs: Sequence[Run]) -> list[Finding]:
   """
   findings = []
   for path in _files(root):
-    own = [run for run in runs if run.folder.is_relative_to(path.parent)]
+    beside = [run for run in runs if run.folder.is_relative_to(path.parent)]
     for claim in _load(path):
+      own = [run for run in beside if run.experiment == claim.experiment]
+      if beside and not own:
+        raise UserError(
+          f'{path}, field name: expected the experiment of the runs beside it, '
+          f'{beside[0].experiment!r}, found {claim.experiment!r}. Correct the name.'
+        )
       findings += [_test(claim, labels, own) for labels in _budgets(claim, own)]
   return findings
 

@@ -45,6 +45,8 @@ def claims_text(root: str | os.PathLike, runs: Sequence[Run]) -> str:
     lines += textwrap.wrap(sentence, _WIDTH)
     for each in found:
       verdict, reason = _verdict(each)
+      if each.verdict == NOT_TESTABLE:
+        verdict, reason = f'{verdict}: {reason}', ''
       text = f'{verdict}. {_setting(each)}: {_figures(each)}'
       text += f'. {reason[:1].upper()}{reason[1:]}' if reason else ''
       lines += textwrap.wrap(
@@ -86,11 +88,9 @@ def _by_sentence(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]
 
 
 def _verdict(found: Finding) -> tuple[str, str]:
-  """The verdict in full, and what remains to be said of it."""
-  if found.verdict != NOT_TESTABLE:
-    return found.verdict, found.reason
-  size = '' if found.claim.size == 'smoke' else ' at this size'
-  return f'{found.verdict}{size}: {found.reason}', ''
+  """The verdict in full, and the reason or reservation that comes with it."""
+  at_size = found.verdict == NOT_TESTABLE and found.claim.size != 'smoke'
+  return found.verdict + ' at this size' * at_size, found.reason
 
 
 def _setting(found: Finding) -> str:
@@ -148,5 +148,6 @@ _BASIS = (
   'other; not reproduced: neither. Not testable: fewer than 3 seeds, or no method '
   'passes its floor, or both reach the ceiling. "Not lower" and "reach" allow for '
   f'{MARGIN} (of a share, or of the way from random play to a human). "Times as fast": '
-  "the baseline's steps to its own final mean over the method's, geometric mean."
+  "the baseline's steps to its own final mean over the method's, geometric mean; the "
+  'claimed side is above 1.'
 )

@@ -57,7 +57,7 @@ th { border-bottom: 2px solid #444; white-space: normal; vertical-align: bottom;
 .words th, .words td, .claims th, .claims td { text-align: left; }
 .claims td { white-space: normal; border-top: 1px solid #ddd; }
 .claims { table-layout: fixed; width: 100%; }
-.claims th:nth-child(1) { width: 32%; } .claims th:nth-child(2) { width: 20%; }
+.claims th:nth-child(1) { width: 30%; } .claims th:nth-child(2) { width: 19%; }
 .claims th:nth-child(3) { width: 27%; }
 .yes b { color: #00704f; } .no b { color: #a33c00; } .untested b { color: #777; }
 tr.section td, .words td { border-top: 1px solid #ddd; }

@@ -6,9 +6,9 @@ maze   1, 2, 4 and 8 source mazes, three targets, 250 labels; 20 minutes on 2 co
 atari  recorded: Freeway alone and four games, to Breakout, 300 labels; 25 minutes.
        size=paper: 9 and 36 games to five targets, 10,000 labels
 
-`targets=` names others, any of the 46 games; a game that a pretraining has as a source
-is refused for it. The pretraining is on the sources alone: it serves targets that it
-never saw.
+`targets=` names others, any of the 46 games, or `none` for the pretraining alone; a
+game that a pretraining has as a source is refused for it. The pretraining is on the
+sources alone: it serves targets that it never saw.
 """
 
 from configs.paper import experiment as shared
@@ -53,7 +53,10 @@ def get_config(text: str = ''):
     sets = [('Freeway',), FOUR]
   if a.size == 'smoke':
     targets, sets, labels = targets[:1], sets[:2], 20
-  runs = []
+  scored, runs = targets[0], []
+  if a.targets == ('none',):
+    scored = (TARGET_MAZES if a.part == 'maze' else TARGETS)[0]
+    targets = ()
   for seed in a.seeds:
     for sources in sets:
       name = f'base-{len(sources)}-{seed}'
@@ -65,7 +68,7 @@ def get_config(text: str = ''):
           'alpt',
           phase='sources',
           name=name,
-          target=targets[0],
+          target=scored,
           sources='+'.join(sources),
           **same,
         )
@@ -105,5 +108,6 @@ def get_config(text: str = ''):
       f'ALPT-{fewest}',
     ),
   ]
+  claims = claims if targets else []
   title = 'One pretraining on more and more sources (figure 3)'
   return shared.experiment(a, 'figure3', title, runs, claims)
