@@ -10,6 +10,7 @@ import numpy as np
 
 from alpt_jax import specs
 from alpt_jax.data.mixture import Mixture, Stream
+from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
 from alpt_jax.experiment.shard_set import ShardSet
@@ -48,11 +49,21 @@ def open_pools(folders: Sequence[str]) -> list[RecordedSet]:
 
 
 def open_shards(folders: Sequence[str], cache: pathlib.Path) -> list[RecordedSet]:
-  """The games of RL Unplugged in `folders`, scanned."""
+  """The games of RL Unplugged in `folders`, or in a recording's; scanned.
+
+  Raises:
+    UserError: a folder holds no such files.
+  """
   from alpt_jax.data import rl_unplugged  # which imports TensorFlow
 
   sets = []
-  for folder in map(pathlib.Path, folders):
+  for given in map(pathlib.Path, folders):
+    folder = next((p.parent for p in sorted(given.rglob('run_*-of-*'))), None)
+    if folder is None:
+      raise UserError(
+        f'{given}: expected files run_<r>-<i>-of-<n> of RL Unplugged there or one '
+        'folder below, found none. Record with --shards.'
+      )
     runs = sorted({int(path.name.split('-')[0][4:]) for path in folder.glob('run_*')})
     manifest = rl_unplugged.scan(str(folder.parent), folder.name, cache, runs=runs)
     sets.append(ShardSet(manifest, str(folder.parent), cache))

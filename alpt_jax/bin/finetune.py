@@ -5,8 +5,8 @@
 
 Section 4.2: the IDM learns from D+, the DT from D+ and D-, relabelled. The target
 may have action names that the pretraining never saw: fresh rows are added. A method
-without pretraining (dt1, dt1-idm, bc, oracle) needs no --from and starts afresh. The same
-command goes on where a stopped run left off; exit codes as in bin/pretrain.
+without pretraining (dt1, dt1-idm, bc, cql, oracle) needs no --from and starts afresh.
+The same command goes on where a stopped run left off; exit codes as in bin/pretrain.
 """
 
 import pathlib

@@ -43,7 +43,7 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     **now,
     **lineage.knowledge(config, data),
     'ancestry': lineage.ancestry(config.initial) if config.initial else [],
-    **_circumstances(),
+    **circumstances(),
     'started': _now(),
   }
   write_record(path, identity)
@@ -55,14 +55,14 @@ def _note_resumption(path: pathlib.Path, identity: dict) -> None:
   for stage in (identity, *identity.get('resumed', ())):
     latest |= stage
   changed = {
-    name: value for name, value in _circumstances().items() if latest[name] != value
+    name: value for name, value in circumstances().items() if latest[name] != value
   }
   if changed:
     resumed = [*identity.get('resumed', ()), {**changed, 'at': _now()}]
     write_record(path, {**identity, 'resumed': resumed})
 
 
-def _circumstances() -> dict:
+def circumstances() -> dict:
   """What a run's bits may depend on beside its config and data."""
   return {
     'git_commit': _git_commit(),

@@ -1,0 +1,59 @@
+"""The benchmark's input sections on tiny recordings."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from alpt_jax.benchmark import inputs
+from alpt_jax.data.mixture import Mixture
+from alpt_jax.errors import UserError
+from alpt_jax.experiment.recording import Recording, record
+
+
+@pytest.fixture(scope='module')
+def maze(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('benchmark') / 'maze'
+  record(Recording('maze/tunneled/9', episodes=4), folder, rlds=False)
+  return str(folder)
+
+
+def test_rates_count_every_window_but_the_first_batch(maze, monkeypatch):
+  """A clock that a batch moves on by 2 s, and the CPU's by 1: 8 windows a batch."""
+  clock = {'wall': 0.0, 'cpu': 0.0}
+  batch = Mixture.batch
+
+  def slow(self, step):
+    clock['wall'] += 2.0
+    clock['cpu'] += 1.0
+    return batch(self, step)
+
+  monkeypatch.setattr(Mixture, 'batch', slow)
+  monkeypatch.setattr(inputs.time, 'perf_counter', lambda: clock['wall'])
+  monkeypatch.setattr(inputs.time, 'process_time', lambda: clock['cpu'])
+  found = inputs.measure(inputs.open_pools([maze]), 5, 8, 12)
+  assert found.windows_per_s == pytest.approx(4.0)
+  assert found.windows_per_cpu_s == pytest.approx(8.0)
+  assert found.spread == pytest.approx(0.0)
+  assert (found.first_batch_s, found.first_batch_cpu_s) == (2.0, 1.0)
+
+
+def test_a_folder_without_shards_is_named(maze, tmp_path):
+  with pytest.raises(UserError, match='expected files run_<r>-<i>-of-<n>'):
+    inputs.open_shards([maze], tmp_path)
+
+
+def test_the_figures_are_written_with_the_machine(maze, tmp_path):
+  path = tmp_path / 'figures.json'
+  command = [sys.executable, '-m', 'alpt_jax.bin.benchmark', '--sections=pool']
+  command += [f'--data={maze}', '--batch_size=8', '--batches=4', f'--json={path}']
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert 'windows_per_cpu_s' in done.stdout
+  found = json.loads(path.read_text())
+  assert found['device'] and found['versions']['jax']
+  assert found['figures']['pool']['windows_per_cpu_s'] > 0
+  wrong = subprocess.run([*command, '--sections=pol'], capture_output=True, text=True)
+  assert wrong.returncode == 2
+  assert '--sections: expected some of pool, stream, found pol' in wrong.stderr
