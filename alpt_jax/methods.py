@@ -48,6 +48,8 @@ class Method:
       the others start afresh.
     sees_returns: the decision transformer is told a return and learns to predict
       it; False is behaviour cloning.
+    is_q_learning: a Q-network stands in the decision transformer's place, and learns
+      from labelled transitions alone (`baselines/cql.py`).
   """
 
   title: str
@@ -57,6 +59,7 @@ class Method:
   phases: Mapping[str, Mapping[str, Use]]
   inherits: tuple[str, ...] = ()
   sees_returns: bool = True
+  is_q_learning: bool = False
 
   @property
   def is_pretrained(self) -> bool:
@@ -152,6 +155,16 @@ METHODS: dict[str, Method] = {
     all_labelled=False,
     phases={'joint': _TARGET_LABELS_ONLY, 'finetune': _TARGET_LABELS_ONLY},
     sees_returns=False,
+  ),
+  # Appendix C: offline Q-learning on the labels.
+  'cql': Method(
+    title='CQL',
+    has_idm=False,
+    uses_sources=False,
+    all_labelled=False,
+    phases={'joint': _TARGET_LABELS_ONLY, 'finetune': _TARGET_LABELS_ONLY},
+    sees_returns=False,
+    is_q_learning=True,
   ),
   'oracle': Method(
     title='Oracle',

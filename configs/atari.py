@@ -7,7 +7,8 @@
 
 Arguments behind the colon, all optional:
   target    the action-limited game (default SpaceInvaders)
-  method    dt1, dt1-idm, dt5, dt5-ret, alpt, alpt-idm, bc or oracle (default alpt)
+  method    dt1, dt1-idm, dt5, dt5-ret, alpt, alpt-idm, bc, cql or oracle
+            (default alpt)
   sources   games to pretrain on, joined by '+' (default: the other four of section 5.3)
   labels    labelled transitions of the target (default 10000, section 5.1)
   seed      of everything that is drawn (default 0)
@@ -33,6 +34,7 @@ TITLES = {
   'dt5-ret': 'DT5-RET',
   'alpt-idm': 'ALPT (IDM pretrained)',
   'bc': 'BC',
+  'cql': 'CQL',
   'oracle': 'Oracle',
 }
 # Methods that are pretrained on sources.
@@ -87,7 +89,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   if a['size'] not in ('small', 'paper'):
     raise ValueError(f"size: expected small or paper, found '{a['size']}'")
   is_paper = a['size'] == 'paper'
-  is_finetuned = a['phase'] == 'finetune'
+  is_finetuned, is_cql = a['phase'] == 'finetune', a['method'] == 'cql'
   others = [game for game in FIVE_GAMES if game != a['target']]
   sources = a['sources'].split('+') if a['sources'] else others
   sources = sources if a['method'] in WITH_SOURCES and not is_finetuned else []
@@ -165,8 +167,15 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # Optimiser steps. The paper's "1M frames" are read as steps, for pretraining and
   # finetuning alike: as frames they would end inside the warm-up.
   training.num_steps = 1_000_000 if is_paper else 600
-  # Windows per step (Table 3: 256).
-  training.batch_size = a['batch'] or (256 if is_paper else 16)
+  # 100 iterations (Appendix C), in Kumar et al.'s code of 62,500 updates each: 250,000
+  # steps, an update at every fourth. Small is ours, iterations of 25.
+  if is_cql:
+    training.num_steps = 100 * (62_500 if is_paper else 25)
+  # Windows per step (Table 3: 256; CQL, Kumar et al.'s code: 32).
+  # Small: a row a step at least for each part of the data, of which the labelled
+  # quarter of one of five games is the smallest.
+  small = 20 if a['phase'] == 'pretrain' else 16
+  training.batch_size = a['batch'] or (32 if is_cql else 256 if is_paper else small)
   # How a missing action is filled in: argmax, sample or soft.
   training.relabelling = 'argmax'
   # Weigh relabelled actions by the IDM's confidence (ours; the paper does not).
@@ -198,6 +207,35 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # Table 3.
   optimizer.b1 = 0.9
   optimizer.b2 = 0.999
+
+  # Read by method cql alone (Appendix C), which reads nothing of `optimizer`, and of
+  # `acting` what the game needs. "All implementation details are consistent with" Kumar
+  # et al. (2020), so the values are those of their code (atari/, quantile.gin), a patch
+  # of Dopamine's QR-DQN, unless they are called ours.
+  config.cql = cql = ml_collections.ConfigDict()
+  # Frames in a stack (Mnih et al., 2015).
+  cql.num_frames = 4
+  # Quantiles of each action's return (Dabney et al., 2018).
+  cql.num_quantiles = 200
+  # Of the dense layer behind DQN's convolution, and how many (Mnih et al., 2015).
+  cql.width = 512
+  cql.num_layers = 1
+  # Weight of the conservative term: their value for 1 % of the data, which is the
+  # nearest to 10,000 frames.
+  cql.alpha = 4.0
+  # Per agent step.
+  cql.gamma = 0.99
+  # kappa of the quantile Huber loss (Dabney et al., 2018).
+  cql.huber = 1.0
+  # Of Adam, constant; small is ours, as it has few updates.
+  cql.learning_rate = 5e-5 if is_paper else 2.5e-4
+  # Of Adam (Dabney et al., 2018: 0.01 / 32).
+  cql.adam_epsilon = 0.01 / 32
+  # Updates between two copies of the target network: 8,000 steps, an update at every
+  # fourth; small is ours.
+  cql.target_period = 2_000 if is_paper else 100
+  # Share of random actions while it is scored.
+  cql.epsilon = 0.001
 
   config.acting = acting = ml_collections.ConfigDict()
   # Optimism about returns (Lee et al.'s paper: 10; their notebook: 0).

@@ -12,9 +12,9 @@ from alpt_jax import methods, specs
 from alpt_jax.envs import maze
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import config as config_lib
-from alpt_jax.experiment.models import build
+from alpt_jax.experiment.models import build, trainer
 from alpt_jax.launching import sweep
-from alpt_jax.training.step import abstract_state, joint_step
+from alpt_jax.training.step import abstract_state
 from alpt_jax.types import Batch, Window
 
 _CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
@@ -66,9 +66,9 @@ def test_one_step_of_every_maze_config_traces(method, size, observation):
   spec = maze.Maze(config.data.environments[0], observation).environment_spec
   steps = build(config, spec.observation, 4, spec.return_range)
   batch = _abstract_batch(config, spec.observation, 4)
-  state = abstract_state(steps, batch.window)
+  state = trainer(steps).abstract_state(steps, batch.window)
   after, metrics = jax.eval_shape(
-    functools.partial(joint_step, steps), state, batch, jax.random.key(0)
+    trainer(steps).make_step(steps), state, batch, jax.random.key(0)
   )
   assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
     lambda x: (x.shape, x.dtype), state
@@ -106,6 +106,7 @@ def test_the_paper_size_models_have_the_papers_size():
     ('dt5-ret', 'pretrain'),
     ('dt1', 'finetune'),
     ('bc', 'finetune'),
+    ('cql', 'finetune'),
     ('alpt', 'finetune'),
     ('alpt-idm', 'finetune'),
   ],
@@ -118,13 +119,23 @@ def test_one_step_of_every_atari_config_traces(size, method, phase):
   spec = specs.atari_spec('SpaceInvaders', specs.RL_UNPLUGGED_PROTOCOL)
   steps = build(config, spec.observation, 18, spec.return_range)
   batch = _abstract_batch(config, spec.observation, 18)
-  state = abstract_state(steps, batch.window)
+  state = trainer(steps).abstract_state(steps, batch.window)
   after, metrics = jax.eval_shape(
-    functools.partial(joint_step, steps), state, batch, jax.random.key(0)
+    trainer(steps).make_step(steps), state, batch, jax.random.key(0)
   )
   assert jax.tree.map(np.shape, after) == jax.tree.map(np.shape, state)
   assert 'policy_loss' in metrics
   assert ('idm_loss' in metrics) == methods.METHODS[method].has_idm
+
+
+@pytest.mark.parametrize('size', ['small', 'paper'])
+def test_every_part_of_the_five_games_gets_a_row_a_step(size):
+  """As `data.mixture` demands of the streams of the longest list of parts."""
+  config = config_lib.from_mapping(_get_config('atari', f'phase=pretrain,size={size}'))
+  games = 1 + len(config.data.sources)
+  assert games == 5
+  labelled = config.training.batch_size * config.data.labelled_share / games
+  assert labelled >= 1
 
 
 def test_the_policy_of_the_papers_size_is_the_multi_game_dts():

@@ -13,9 +13,9 @@ from alpt_jax import methods
 from alpt_jax.data.labels import hide_actions
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.config import from_mapping
+from alpt_jax.experiment.models import trainer
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run
-from alpt_jax.training.step import make_joint_step
 
 _CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
 _NUM_STEPS = 3
@@ -80,7 +80,7 @@ def _trained(config):
   state = run.fresh_state()
   start = jax.device_get(state.params)
   mixture = datasets.make_mixture(config, run.data)
-  step_fn = make_joint_step(run.step_config)
+  step_fn = trainer(run.step_config).make_step(run.step_config)
   for step in range(_NUM_STEPS):
     state, _ = step_fn(state, mixture.batch(step), jax.random.key(config.seed))
   return start, jax.device_get(state.params)
@@ -107,7 +107,7 @@ def test_permuting_the_hidden_actions_gives_the_same_parameters(
     tiny_models.assert_same_bits(found, expected)
 
 
-@pytest.mark.parametrize('method', ['dt1', 'dt5', 'dt5-ret', 'bc'])
+@pytest.mark.parametrize('method', ['dt1', 'dt5', 'dt5-ret', 'bc', 'cql'])
 def test_permuting_the_shown_actions_gives_others_without_any_guess_too(
   root, monkeypatch, method
 ):
@@ -115,4 +115,4 @@ def test_permuting_the_shown_actions_gives_others_without_any_guess_too(
   _, expected = _trained(config)
   _swap_actions(config, monkeypatch, are_hidden=False)
   _, found = _trained(config)
-  assert _moved(found[methods.POLICY], expected[methods.POLICY])
+  assert all(_moved(found[name], tree) for name, tree in expected.items())

@@ -79,7 +79,15 @@ def test_cloning_is_dt1_without_returns():
   bc, dt1 = methods.get('bc'), methods.get('dt1')
   assert dataclasses.replace(bc, title='DT1', sees_returns=True) == dt1
   sighted = [name for name, method in methods.METHODS.items() if method.sees_returns]
-  assert sighted == [name for name in methods.METHODS if name != 'bc']
+  assert sighted == [name for name in methods.METHODS if name not in ('bc', 'cql')]
+
+
+def test_cql_learns_from_what_cloning_learns_from():
+  """Appendix C: 10,000 labelled frames, which are the target's."""
+  cql, bc = methods.get('cql'), methods.get('bc')
+  assert dataclasses.replace(cql, title='BC', is_q_learning=False) == bc
+  learners = [name for name, method in methods.METHODS.items() if method.is_q_learning]
+  assert learners == ['cql']
 
 
 def test_what_was_taught_tells_guesses_from_records():

@@ -7,7 +7,7 @@ alone, not on its slot.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import dm_env
 import jax
@@ -16,7 +16,6 @@ import numpy as np
 from alpt_jax import returns, specs
 from alpt_jax.acting.policy import ActingConfig, History, make_decide
 from alpt_jax.errors import UserError
-from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.types import Array
 
 # Starts one episode: returns the environment and its first time step.
@@ -83,18 +82,22 @@ class Player:
   """A policy ready to play one environment.
 
   Attributes:
-    model: the decision transformer; C transitions of context.
+    model: the decision transformer, or what else says by `context` how many
+      transitions it sees.
     params: its parameters.
     config: the acting protocol.
     vocabulary: the joint vocabulary that it was trained with.
     spec: of the environment to be played.
+    decide_fn: `(params, history, keys, greedy) -> Decision`, where `model` is no
+      decision transformer and has a way of its own to choose.
   """
 
-  model: DecisionTransformer
+  model: Any
   params: object
   config: ActingConfig
   vocabulary: tuple[str, ...]
   spec: specs.EnvironmentSpec
+  decide_fn: Callable | None = None
 
 
 def play(
@@ -120,7 +123,7 @@ def play(
     num_slots: episodes that are decided for in one call.
     decision_fn: told of every decision, before it is acted upon.
   """
-  decide = make_decide(player.model, player.config)
+  decide = player.decide_fn or make_decide(player.model, player.config)
   batch = _Slots(player, stage, min(num_slots, num_episodes))
   waiting = list(range(num_episodes))[::-1]
   scores: list[EpisodeScore | None] = [None] * num_episodes

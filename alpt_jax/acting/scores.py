@@ -56,6 +56,17 @@ _RANDOM_AND_HUMAN = {
   'Zaxxon': (32.5, 9173.3),
 }
 
+# Table 4 of Venuto et al. (2023), Appendix C: CQL on 10,000 labelled frames after 100
+# iterations, how many updates each it does not say. Protocol and number of episodes
+# are not stated either: read it beside a score of ours, not against it.
+PAPER_CQL = {
+  'Asterix': 227.5,
+  'Breakout': 12.3,
+  'Freeway': 10.2,
+  'Seaquest': 236.0,
+  'SpaceInvaders': 250.9,
+}
+
 
 def success_share(scores: Sequence[EpisodeScore], within: int) -> float:
   """Share of episodes that reached a positive return within so many steps.
@@ -83,6 +94,11 @@ def reference_returns(game: str) -> dict[str, float]:
   if game not in _RANDOM_AND_HUMAN:
     return {}
   return dict(zip(('random', 'human'), _RANDOM_AND_HUMAN[game], strict=True))
+
+
+def paper_cql(game: str | None) -> float | None:
+  """The paper's score of CQL in a game (Table 4), None where it has none."""
+  return PAPER_CQL.get(game)
 
 
 def returns_summary(scores: Sequence[EpisodeScore]) -> dict[str, float]:

@@ -46,7 +46,7 @@ _WORKER = flags.DEFINE_string('worker', '0/1', 'i/n: which worker this is.')
 _STAGE = flags.DEFINE_integer('stage', 0, 'Of which stage of the experiment.')
 
 
-def main(argv):
+def main(_):
   failed = []
   for part in _parts():
     planned = sweep.plan(part.config, part.folder, part.data)
@@ -60,7 +60,7 @@ def main(argv):
     elif _DRY_RUN.value:
       print(experiments.forecast(part, planned, _WORKERS.value))
     else:
-      again = [sys.executable, '-m', 'alpt_jax.bin.reproduce', *argv[1:]]
+      again = [sys.executable, '-m', 'alpt_jax.bin.reproduce', *sys.argv[1:]]
       again += [f'--experiment={part.name}'] if part.name else []
       if not experiments.reproduce(part, planned, again, _WORKERS.value):
         failed.append(part.name)

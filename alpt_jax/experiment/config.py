@@ -87,6 +87,23 @@ class OptimizerFields:
 
 
 @dataclasses.dataclass(frozen=True)
+class CQLFields:
+  """What method `cql` learns by and with (Appendix C); no other method reads it."""
+
+  num_frames: int  # stacked observations that the Q-network sees
+  num_quantiles: int  # of each action's return
+  width: int  # of the dense layers
+  num_layers: int  # dense ones
+  alpha: float  # weight of the conservative term
+  gamma: float  # discount per agent step
+  huber: float  # kappa of the quantile loss
+  learning_rate: float  # of Adam, constant
+  adam_epsilon: float
+  target_period: int  # updates between two copies of the target network
+  epsilon: float  # share of random actions while it is scored
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
   """What is measured, always on the same transitions and pairs for a seed."""
 
@@ -121,6 +138,7 @@ class RunConfig:
   model: ModelConfig
   training: TrainingConfig
   optimizer: OptimizerFields
+  cql: CQLFields
   acting: ActingConfig
   evaluation: EvaluationConfig
 

@@ -63,22 +63,23 @@ _BOUNDS = {
     'training.num_steps training.batch_size training.keep_checkpoints model.width '
     'model.num_layers model.patch_size evaluation.num_transitions '
     'evaluation.num_episodes evaluation.max_steps data.labels '
-    'acting.num_return_samples',
+    'acting.num_return_samples cql.num_frames cql.num_quantiles cql.width '
+    'cql.num_layers cql.target_period',
   ),
   '0 or more': (
     lambda value: value >= 0,
     'seed training.log_every training.evaluate_every training.checkpoint_every '
     'training.shift data.segment_length data.pool_policy_weight '
-    'optimizer.warmup_steps optimizer.weight_decay evaluation.max_noops',
+    'optimizer.warmup_steps optimizer.weight_decay evaluation.max_noops cql.alpha',
   ),
   'more than 0': (
     lambda value: value > 0,
     'optimizer.learning_rate optimizer.clip acting.inverse_temperature '
-    'acting.action_temperature',
+    'acting.action_temperature cql.huber cql.learning_rate cql.adam_epsilon',
   ),
   '0 to below 1': (
     lambda value: 0 <= value < 1,
-    'model.dropout data.heldout_share evaluation.sticky_actions',
+    'model.dropout data.heldout_share evaluation.sticky_actions cql.gamma cql.epsilon',
   ),
   'between 0 and 1, without either': (
     lambda value: 0 < value < 1,
@@ -154,4 +155,10 @@ def _check_combinations(config, found: _Findings) -> None:
     0 < model.context < model.num_transitions,
     'model.context',
     f'expected 1 to model.num_transitions - 1, found {model.context}',
+  )
+  found.need(
+    config.cql.num_frames <= model.num_transitions,
+    'cql.num_frames',
+    f'expected at most model.num_transitions {model.num_transitions}, found '
+    f'{config.cql.num_frames}',
   )

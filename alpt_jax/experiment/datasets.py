@@ -229,9 +229,7 @@ def make_mixture(
       share['target']
     )
   if 'labelled' in uses:
-    # The DT has no place for the first transitions of a window: a method that trains
-    # nothing else draws windows whose context holds a label.
-    within = length if uses['labelled'].idm else config.model.context
+    within = _labelled_within(config, uses['labelled'])
     windows = data.target.labelled(view, data.labels, within)
     use, part = uses['labelled'], own * share['labelled']
     streams.append(_stream('labelled', windows, part, use, pool_weight))
@@ -241,6 +239,18 @@ def make_mixture(
     use, part = uses['target'], own * share['target']
     streams.append(_stream('target', windows, part, use, target_weight))
   return Mixture(streams, config.training.batch_size, config.seed)
+
+
+def _labelled_within(config: RunConfig, use: methods.Use) -> int:
+  """Among how many last transitions of a labelled row there must be a label.
+
+  The DT has no place for the first transitions of a window: a method that trains
+  nothing else draws windows whose context holds a label. Q-learning looks at the last
+  transition alone.
+  """
+  if methods.get(config.method).is_q_learning:
+    return 1
+  return config.model.num_transitions if use.idm else config.model.context
 
 
 def _stream(

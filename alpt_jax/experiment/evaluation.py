@@ -4,12 +4,17 @@ import json
 import pathlib
 from typing import Any
 
+from alpt_jax import specs
+from alpt_jax.acting import scores
 from alpt_jax.acting.rollout import Player
+from alpt_jax.baselines import cql
+from alpt_jax.baselines.cql import Q_NETWORK, CQLConfig
 from alpt_jax.experiment import idm_scores, playing
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
+from alpt_jax.experiment.models import State, Steps
 from alpt_jax.specs import Protocol
-from alpt_jax.training.step import IDM, POLICY, StepConfig, TrainState
+from alpt_jax.training.step import IDM, POLICY
 
 
 class Evaluator:
@@ -18,7 +23,7 @@ class Evaluator:
   The only holder of true actions: what it returns are numbers.
   """
 
-  def __init__(self, config: RunConfig, data: RunData, step_config: StepConfig):
+  def __init__(self, config: RunConfig, data: RunData, step_config: Steps):
     self._config = config
     self._vocabulary = data.vocabulary
     self._spec = data.target.spec
@@ -44,13 +49,16 @@ class Evaluator:
       self._spec, protocol, config.evaluation.num_episodes, config.seed
     )
     self._references = self._arena.references() if self.can_play else {}
+    published = scores.paper_cql(specs.atari_game(self._spec))
+    if isinstance(self._step_config, CQLConfig) and published is not None:
+      self._references['score_paper_cql'] = published
 
   @property
   def can_play(self) -> bool:
     """Whether there is a policy, and its target can be played here."""
     return self._arena is not None and self._step_config.policy is not None
 
-  def __call__(self, step: int, state: TrainState) -> dict[str, float]:
+  def __call__(self, step: int, state: State) -> dict[str, float]:
     """All scores of a state; `step` is not read."""
     metrics = {}
     for suffix in self._truth:
@@ -60,29 +68,35 @@ class Evaluator:
       metrics |= self._arena.scores(self._player(state))
     return {**metrics, **self._references, **self._of_card}
 
-  def per_action(self, state: TrainState) -> dict[str, dict[str, Any]]:
+  def per_action(self, state: State) -> dict[str, dict[str, Any]]:
     """The IDM's recall and precision for each action; {} without an IDM."""
     if '' not in self._truth:
       return {}
     guessed, actual, _ = self._guesses(state, '')
     return idm_scores.per_action(guessed, actual, self._vocabulary)
 
-  def save_animation(self, path: pathlib.Path, state: TrainState) -> None:
+  def save_animation(self, path: pathlib.Path, state: State) -> None:
     """Films the policy as a gif."""
     self._arena.film(self._player(state), path)
 
-  def _guesses(self, state: TrainState, suffix: str):
+  def _guesses(self, state: State, suffix: str):
     return idm_scores.guesses_of(
       self._step_config.idm, state.params[IDM], self._truth[suffix]
     )
 
-  def _player(self, state: TrainState) -> Player:
+  def _player(self, state: State) -> Player:
+    steps, acting = self._step_config, self._config.acting
+    if not isinstance(steps, CQLConfig):
+      return Player(
+        steps.policy, state.params[POLICY], acting, self._vocabulary, self._spec
+      )
     return Player(
-      self._step_config.policy,
-      state.params[POLICY],
-      self._config.acting,
+      steps.network,
+      state.params[Q_NETWORK],
+      acting,
       self._vocabulary,
       self._spec,
+      cql.make_decide(steps.network, self._config.cql.epsilon),
     )
 
 

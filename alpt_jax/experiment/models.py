@@ -1,12 +1,16 @@
 """A run's models: built from its config, or inherited from another run's checkpoint."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from alpt_jax import methods
+from alpt_jax.baselines import cql
+from alpt_jax.baselines.cql import CQLConfig, CQLState
+from alpt_jax.baselines.quantile_network import QuantileNetwork
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import lineage
 from alpt_jax.experiment.config import RunConfig, from_mapping
@@ -23,6 +27,8 @@ from alpt_jax.training.step import (
   StepConfig,
   TrainState,
   abstract_state,
+  init_state,
+  make_joint_step,
 )
 from alpt_jax.types import Window
 
@@ -52,6 +58,36 @@ class Origin(NamedTuple):
     }
 
 
+# What `build` returns, and what it trains.
+Steps = StepConfig | CQLConfig
+State = TrainState | CQLState
+
+
+class Trainer(NamedTuple):
+  """How what `build` returned begins and learns.
+
+  Attributes:
+    init_state: `(steps, window, seed) -> state`.
+    abstract_state: `(steps, window)` -> the state's shapes.
+    make_step: `steps -> step(state, batch, key) -> (state, metrics)`, jitted.
+  """
+
+  init_state: Callable
+  abstract_state: Callable
+  make_step: Callable
+
+
+_TRAINERS = {
+  StepConfig: Trainer(init_state, abstract_state, make_joint_step),
+  CQLConfig: Trainer(cql.init_state, cql.abstract_state, cql.make_cql_step),
+}
+
+
+def trainer(steps: Steps) -> Trainer:
+  """The functions of a run's models."""
+  return _TRAINERS[type(steps)]
+
+
 def checkpoint_folder(workdir: str | pathlib.Path) -> pathlib.Path:
   """Where a run keeps its checkpoints."""
   return pathlib.Path(workdir) / 'checkpoints'
@@ -73,15 +109,18 @@ def build(
   observation: ObservationSpec,
   num_actions: int,
   return_range: tuple[int, int],
-) -> StepConfig:
+) -> Steps:
   """Models and optimisers of a run; equal for runs that can share programs.
 
   Only those that its phase trains: where an IDM is pretrained alone, no policy.
+  Q-learning has a network and an optimiser of its own.
 
   Raises:
     UserError: the observations are no images, which `model.idm_form` or
       `training.shift` asks for.
   """
+  if methods.get(config.method).is_q_learning:
+    return _build_cql(config, observation, num_actions)
   model = config.model
   shared: dict[str, Any] = {
     'num_actions': num_actions,
@@ -124,9 +163,30 @@ def build(
   )
 
 
-def placed_shapes(steps: StepConfig, example: Window, mesh) -> TrainState:
+def _build_cql(config: RunConfig, observation: ObservationSpec, num_actions: int):
+  fields = config.cql
+  network = QuantileNetwork(
+    observation_spec=observation,
+    num_actions=num_actions,
+    context=fields.num_frames,
+    num_quantiles=fields.num_quantiles,
+    width=fields.width,
+    num_layers=fields.num_layers,
+  )
+  return CQLConfig(
+    network=network,
+    alpha=fields.alpha,
+    gamma=fields.gamma,
+    huber=fields.huber,
+    learning_rate=fields.learning_rate,
+    adam_epsilon=fields.adam_epsilon,
+    target_period=fields.target_period,
+  )
+
+
+def placed_shapes(steps: Steps, example: Window, mesh) -> State:
   """Shapes and shardings of a train state."""
-  shapes = abstract_state(steps, example)
+  shapes = trainer(steps).abstract_state(steps, example)
   return jax.tree.map(
     lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
     shapes,

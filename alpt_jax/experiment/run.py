@@ -14,13 +14,12 @@ from alpt_jax.experiment import datasets, lineage, models
 from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
 from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
-from alpt_jax.experiment.models import Origin, checkpoint_folder
+from alpt_jax.experiment.models import Origin, State, checkpoint_folder
 from alpt_jax.experiment.records import read_record, write_record
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
 from alpt_jax.training.metrics import MetricWriter
-from alpt_jax.training.step import TrainState, init_state, make_joint_step
 from alpt_jax.types import Window
 
 # What the progress line shows; metrics.jsonl holds everything.
@@ -93,9 +92,10 @@ class Run:
     """One window of the run's shapes."""
     return self.data.example(self.config.model.num_transitions)
 
-  def fresh_state(self) -> TrainState:
+  def fresh_state(self) -> State:
     """Step 0: from the seed, or from the initial run's last checkpoint."""
-    state = init_state(self.step_config, self.example, self.config.seed)
+    begin = models.trainer(self.step_config).init_state
+    state = begin(self.step_config, self.example, self.config.seed)
     if self.config.initial:
       if not is_done(pathlib.Path(self.config.initial)):
         print(f'{self.config.initial}: not finished; its last checkpoint is taken')
@@ -109,12 +109,12 @@ class Run:
       )
     return jax.device_put(state, sharding.state_shardings(state, self.mesh))
 
-  def restore(self, checkpoints: Checkpoints, step: int | None = None) -> TrainState:
+  def restore(self, checkpoints: Checkpoints, step: int | None = None) -> State:
     """The state of one of the run's own checkpoints, by default the last."""
     shapes = models.placed_shapes(self.step_config, self.example, self.mesh)
     return checkpoints.restore(shapes, step)
 
-  def train(self, workdir: pathlib.Path) -> TrainState:
+  def train(self, workdir: pathlib.Path) -> State:
     """Trains to the end of the schedule, from the last checkpoint if there is one.
 
     Raises:
@@ -142,7 +142,7 @@ class Run:
     try:
       state = fit(
         state,
-        step_fn=make_joint_step(self.step_config),
+        step_fn=models.trainer(self.step_config).make_step(self.step_config),
         batch_fn=self._batch_fn(),
         key=jax.random.key(self.config.seed),
         schedule=Schedule(
@@ -190,7 +190,7 @@ class Run:
 
 def open_trained(
   workdir: str | os.PathLike, step: int | None = None, **evaluation
-) -> tuple[Run, TrainState]:
+) -> tuple[Run, State]:
   """Opens a run to score one of its checkpoints; only its target's data are needed.
 
   Args:

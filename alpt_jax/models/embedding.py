@@ -48,6 +48,19 @@ def with_changes(observations, valid, dtype):
   return jnp.where(valid[:, :, None, None, None], frames, 0)
 
 
+def standardised(spec: ObservationSpec, observations):
+  """Numbers of an observation at one scale, `[..., C]` -> `[..., C]` float.
+
+  Integers are centred, with the unit variance of a uniform entry: a wall that is 0 or
+  1 must not be scaled like a coordinate up to 19. A vector stays as it is.
+  """
+  if spec.kind != 'integers':
+    return observations
+  values = np.array(spec.num_values)
+  deviation = ((np.maximum(values, 2) ** 2 - 1) / 12) ** 0.5
+  return (observations - (values - 1) / 2) / deviation
+
+
 class ObservationEmbedding(nn.Module):
   """`[B, F, ...]` observations of F frames -> `[B, F, P, D]` tokens.
 
@@ -91,12 +104,7 @@ class ObservationEmbedding(nn.Module):
     return tokens + encoding
 
   def _vector(self, observations):
-    if self.spec.kind == 'integers':
-      # Centred, with the unit variance of a uniform entry: a wall that is 0 or 1
-      # must not be scaled like a coordinate up to 19.
-      values = np.array(self.spec.num_values)
-      deviation = ((np.maximum(values, 2) ** 2 - 1) / 12) ** 0.5
-      observations = (observations - (values - 1) / 2) / deviation
+    observations = standardised(self.spec, observations)
     # As small as positions at first: which observation a number is from then counts
     # as much as the number. At unit variance the maze IDM needed twice the steps.
     project = nn.Dense(

@@ -28,6 +28,7 @@ REFERENCES = {
   'optimal': ('optimal policy', 'success_sampled'),
   'score_random': ('random play (published)', 'score'),
   'score_human': ('human (published)', 'score'),
+  'score_paper_cql': ("CQL, the paper's table 4", 'score'),
   'idm_majority': ('most common action', 'idm_accuracy'),
   'idm_majority_merged': ('most common action', 'idm_accuracy_merged'),
   'idm_majority_heldout': ('most common action', 'idm_accuracy_heldout'),
@@ -37,7 +38,7 @@ REFERENCES = {
 }
 
 # Constants of a game: no seed measured them, so they have no spread over seeds.
-PUBLISHED = ('score_random', 'score_human')
+PUBLISHED = ('score_random', 'score_human', 'score_paper_cql')
 
 
 def is_share(metric: str) -> bool:
