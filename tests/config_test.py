@@ -1,12 +1,12 @@
 """Every config loads, is complete, and one step of it traces."""
 
 import functools
-import importlib.util
 import pathlib
 
 import jax
 import numpy as np
 import pytest
+from tiny_configs import CONFIGS, get_config
 
 from alpt_jax import methods, specs
 from alpt_jax.envs import maze
@@ -17,19 +17,10 @@ from alpt_jax.launching import sweep
 from alpt_jax.training.step import abstract_state
 from alpt_jax.types import Batch, Window
 
-_CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
-
-
-def _get_config(name: str, *text: str):
-  spec = importlib.util.spec_from_file_location(name, _CONFIGS / f'{name}.py')
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config(*text)
-
 
 def _fields(**changes):
   """configs/maze.py as plain nested dicts, with `section__field=value` changes."""
-  fields = _get_config('maze').to_dict()
+  fields = get_config('maze').to_dict()
   for name, value in changes.items():
     *sections, last = name.split('__')
     functools.reduce(dict.__getitem__, sections, fields)[last] = value
@@ -62,7 +53,7 @@ def _abstract_batch(config, observation, num_actions) -> Batch:
 def test_one_step_of_every_maze_config_traces(method, size, observation):
   phase = 'joint' if 'joint' in methods.METHODS[method].phases else 'pretrain'
   text = f'method={method},size={size},observation={observation},phase={phase}'
-  config = config_lib.from_mapping(_get_config('maze', text))
+  config = config_lib.from_mapping(get_config('maze', text))
   spec = maze.Maze(config.data.environments[0], observation).environment_spec
   steps = build(config, spec.observation, 4, spec.return_range)
   batch = _abstract_batch(config, spec.observation, 4)
@@ -85,7 +76,7 @@ def test_one_step_of_every_maze_config_traces(method, size, observation):
 def test_the_paper_size_models_have_the_papers_size():
   """19.26M parameters on Atari (facts of Lee et al.); on a maze's four numbers,
   without patches, the six layers alone are 6 * (12 * 512^2 + 13 * 512) = 18.9M."""
-  config = config_lib.from_mapping(_get_config('maze', 'size=paper'))
+  config = config_lib.from_mapping(get_config('maze', 'size=paper'))
   assert (config.model.width, config.model.num_layers) == (512, 6)
   assert config.model.num_heads == 8
   spec = maze.Maze('maze/blocked:20/0').environment_spec
@@ -112,7 +103,7 @@ def test_the_paper_size_models_have_the_papers_size():
   ],
 )
 def test_one_step_of_every_atari_config_traces(size, method, phase):
-  fields = _get_config('atari', f'method={method},phase={phase},size={size}')
+  fields = get_config('atari', f'method={method},phase={phase},size={size}')
   is_started = phase == 'finetune' and methods.METHODS[method].is_pretrained
   fields.initial = 'runs/base' if is_started else ''
   config = config_lib.from_mapping(fields)
@@ -131,7 +122,7 @@ def test_one_step_of_every_atari_config_traces(size, method, phase):
 @pytest.mark.parametrize('size', ['small', 'paper'])
 def test_every_part_of_the_five_games_gets_a_row_a_step(size):
   """As `data.mixture` demands of the streams of the longest list of parts."""
-  config = config_lib.from_mapping(_get_config('atari', f'phase=pretrain,size={size}'))
+  config = config_lib.from_mapping(get_config('atari', f'phase=pretrain,size={size}'))
   games = 1 + len(config.data.sources)
   assert games == 5
   labelled = config.training.batch_size * config.data.labelled_share / games
@@ -139,7 +130,7 @@ def test_every_part_of_the_five_games_gets_a_row_a_step(size):
 
 
 def test_the_policy_of_the_papers_size_is_the_multi_game_dts():
-  config = config_lib.from_mapping(_get_config('atari', 'size=paper'))
+  config = config_lib.from_mapping(get_config('atari', 'size=paper'))
   spec = specs.atari_spec('SpaceInvaders', specs.RL_UNPLUGGED_PROTOCOL)
   steps = build(config, spec.observation, 18, spec.return_range)
   batch = _abstract_batch(config, spec.observation, 18)
@@ -163,7 +154,7 @@ _EXPERIMENTS = {
 
 
 def test_every_experiment_is_tested():
-  found = {p.stem for p in _CONFIGS.glob('*.py') if 'config.runs' in p.read_text()}
+  found = {p.stem for p in CONFIGS.glob('*.py') if 'config.runs' in p.read_text()}
   assert found == set(_EXPERIMENTS)
 
 
@@ -174,8 +165,8 @@ def test_every_experiment_is_tested():
 def test_every_run_of_an_experiment_is_a_valid_config(
   name, text, tmp_path, monkeypatch
 ):
-  monkeypatch.chdir(_CONFIGS.parent)
-  config = _get_config(name, text) if text else _get_config(name)
+  monkeypatch.chdir(CONFIGS.parent)
+  config = get_config(name, text) if text else get_config(name)
   planned = sweep.plan(config, tmp_path)
   assert len(planned.runs) == len(config.runs)
   for run in planned.runs.values():
@@ -188,8 +179,8 @@ def test_every_run_of_an_experiment_is_a_valid_config(
 def test_the_quickstart_compares_the_methods_on_the_same_mazes(
   text, tmp_path, monkeypatch
 ):
-  monkeypatch.chdir(_CONFIGS.parent)
-  planned = sweep.plan(_get_config('quickstart', text), tmp_path)
+  monkeypatch.chdir(CONFIGS.parent)
+  planned = sweep.plan(get_config('quickstart', text), tmp_path)
   titles = {run.title for run in planned.runs.values()}
   assert titles == {'DT1', 'DT1-IDM', 'ALPT-Blocked', 'ALPT-Blocked+Tunneled', 'Oracle'}
   # Methods of a seed share their target; seeds share no maze.
@@ -201,18 +192,18 @@ def test_the_quickstart_compares_the_methods_on_the_same_mazes(
 def test_the_titles_of_a_config_are_those_of_the_methods(file):
   for method, known in methods.METHODS.items():
     phase = 'joint' if 'joint' in known.phases else 'finetune'
-    title = _get_config(file, f'method={method},phase={phase}').title
+    title = get_config(file, f'method={method},phase={phase}').title
     # The mazes name their sources, as figure 5 does.
     is_alpt = file == 'maze' and method == 'alpt'
     assert title == ('ALPT-Blocked' if is_alpt else known.title)
-  pretrained = _get_config(file, 'method=dt5,phase=pretrain')
+  pretrained = get_config(file, 'method=dt5,phase=pretrain')
   assert pretrained.title == 'DT5 (pretraining)'
   assert len(pretrained.data.sources) == (1 if file == 'maze' else 4)
 
 
 @pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'bc', 'oracle'])
 def test_a_method_without_pretraining_is_finetuned_from_nothing(method):
-  fields = _get_config('maze', f'method={method},phase=finetune').to_dict()
+  fields = get_config('maze', f'method={method},phase=finetune').to_dict()
   assert config_lib.from_mapping(fields).initial == ''
 
 

@@ -1,7 +1,5 @@
 """CQL as a run like any other: its config, its rows, its checkpoints, its scores."""
 
-import importlib.util
-import pathlib
 import shutil
 
 import jax
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_models
 from PIL import Image
+from tiny_configs import get_config
 
 from alpt_jax import specs
 from alpt_jax.baselines.cql import Q_NETWORK
@@ -19,18 +18,9 @@ from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, open_trained
 
-_CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
-
-
-def _get_config(name, text):
-  spec = importlib.util.spec_from_file_location(name, _CONFIGS / f'{name}.py')
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config(text)
-
 
 def _fields(root='runs/data', phase='joint'):
-  fields = _get_config('maze', f'root={root},labels=30,method=cql,phase={phase}')
+  fields = get_config('maze', f'root={root},labels=30,method=cql,phase={phase}')
   fields.training.update({'num_steps': 6, 'batch_size': 8, 'checkpoint_every': 3})
   fields.cql.update({'width': 8, 'num_quantiles': 4, 'target_period': 4})
   fields.evaluation.update({'num_episodes': 3, 'max_steps': 5})
@@ -100,7 +90,7 @@ def test_the_papers_score_stands_beside_ours_for_cql_alone():
 
   for method, expected in (('cql', 12.3), ('bc', None)):
     text = f'target=Breakout,method={method},phase=finetune'
-    config = from_mapping(_get_config('atari', text))
+    config = from_mapping(get_config('atari', text))
     steps = models.build(config, spec.observation, 18, spec.return_range)
     found = Evaluator(config, Data, steps)._references
     assert found.get('score_paper_cql') == expected
@@ -108,7 +98,7 @@ def test_the_papers_score_stands_beside_ours_for_cql_alone():
 
 def test_the_papers_size_is_the_source_codes():
   text = 'target=Breakout,method=cql,phase=finetune,size=paper'
-  config = from_mapping(_get_config('atari', text))
+  config = from_mapping(get_config('atari', text))
   assert config.training.num_steps == 100 * 62_500
   assert config.training.batch_size == 32
   spec = specs.atari_spec('Breakout', specs.RL_UNPLUGGED_PROTOCOL)

@@ -1,11 +1,10 @@
 """A run's data: what each method is shown, and what is refused."""
 
 import dataclasses
-import importlib.util
-import pathlib
 
 import numpy as np
 import pytest
+import tiny_configs
 
 from alpt_jax.data.labels import hide_actions
 from alpt_jax.data.pool import write_pool
@@ -13,8 +12,6 @@ from alpt_jax.envs import demonstrators, maze
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.config import RunConfig, from_mapping
-
-_CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
 
 
 def _record(folder, name, observation='position', num_episodes=6):
@@ -34,10 +31,7 @@ def root(tmp_path_factory):
 
 
 def _config(root, text='', **data) -> RunConfig:
-  spec = importlib.util.spec_from_file_location('maze', _CONFIG)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  fields = module.get_config(f'root={root},labels=20,{text}')
+  fields = tiny_configs.get_config('maze', f'root={root},labels=20,{text}')
   fields.data.update(data)
   return from_mapping(fields)
 

@@ -1,12 +1,11 @@
 """No method learns from an action that is hidden: permuted ones give the same bits."""
 
 import dataclasses
-import importlib.util
-import pathlib
 
 import jax
 import numpy as np
 import pytest
+import tiny_configs
 import tiny_models
 
 from alpt_jax import methods
@@ -14,10 +13,8 @@ from alpt_jax.data.labels import hide_actions
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.models import trainer
-from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run
 
-_CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
 _NUM_STEPS = 3
 _CASES = [
   (name, phase) for name, method in methods.METHODS.items() for phase in method.phases
@@ -25,15 +22,10 @@ _CASES = [
 
 
 def _config(root, method, phase):
-  spec = importlib.util.spec_from_file_location('maze', _CONFIG)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  fields = module.get_config(f'root={root},labels=20,method={method},phase={phase}')
-  fields.model.update({'width': 8, 'num_heads': 2, 'num_layers': 1})
-  fields.training.update({'num_steps': _NUM_STEPS, 'batch_size': 8})
+  text = f'method={method},phase={phase}'
+  fields = tiny_configs.tiny_maze(root, text, num_steps=_NUM_STEPS)
   # So that every step changes every parameter that has a gradient.
   fields.optimizer.update({'warmup_steps': 0, 'schedule': 'constant'})
-  fields.evaluation.update({'num_transitions': 8, 'num_episodes': 2, 'max_steps': 5})
   if phase == 'finetune' and methods.get(method).is_pretrained:
     # Of the sources alone: the same base for all that are pretrained.
     fields.initial = str(root / 'base')
@@ -44,13 +36,7 @@ def _config(root, method, phase):
 def root(tmp_path_factory):
   """The folder of two datasets, and of a base of `alpt` in phase sources."""
   folder = tmp_path_factory.mktemp('hidden')
-  for layout in (1000, 2000):
-    name = f'maze/blocked:20/{layout}'
-    record(
-      Recording(name, episodes=6),
-      folder / f'maze-blocked-20-{layout}-position',
-      rlds=False,
-    )
+  tiny_configs.record_mazes(folder)
   Run(_config(folder, 'alpt', 'sources')).train(folder / 'base')
   return folder
 

@@ -1,13 +1,11 @@
 """What each form of the inverse dynamics model may see, and that each one learns."""
 
-import importlib.util
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny_configs
 import tiny_models as tiny
 
 from alpt_jax import losses
@@ -158,11 +156,7 @@ def test_an_unknown_form_is_refused_with_the_known_ones():
 
 def maze_config(**fields):
   """configs/maze.py with other `section__field`s."""
-  path = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
-  spec = importlib.util.spec_from_file_location('maze_config', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config().to_dict()
+  config = tiny_configs.get_config('maze').to_dict()
   for name, value in fields.items():
     section, field = name.split('__')
     config[section][field] = value

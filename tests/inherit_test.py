@@ -1,7 +1,6 @@
 """A trained run as the start of another, and scored on its own."""
 
 import dataclasses
-import importlib.util
 import json
 import pathlib
 import shutil
@@ -9,6 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import tiny_configs
 import tiny_models
 
 from alpt_jax.data.pool import open_pool, write_pool
@@ -20,17 +20,9 @@ from alpt_jax.experiment.run import Run, open_trained
 from alpt_jax.specs import ObservationSpec
 from alpt_jax.training.step import IDM, POLICY, init_state
 
-_CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
-
 
 def _config(root, text=''):
-  spec = importlib.util.spec_from_file_location('maze', _CONFIG)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  fields = module.get_config(f'root={root},labels=20,{text}')
-  fields.model.update({'width': 8, 'num_heads': 2, 'num_layers': 1})
-  fields.training.update({'num_steps': 2, 'batch_size': 8})
-  fields.evaluation.update({'num_transitions': 8, 'num_episodes': 2, 'max_steps': 5})
+  fields = tiny_configs.tiny_maze(root, text)
   fields.initial = str(root / 'run') if fields.phase == 'finetune' else ''
   return from_mapping(fields)
 
@@ -39,10 +31,7 @@ def _config(root, text=''):
 def trained(tmp_path_factory):
   """The folder of two datasets, and of a run pretrained on them."""
   root = tmp_path_factory.mktemp('trained')
-  for layout in (1000, 2000):
-    name = f'maze/blocked:20/{layout}'
-    folder = root / f'maze-blocked-20-{layout}-position'
-    record(Recording(name, episodes=6), folder, rlds=False)
+  tiny_configs.record_mazes(root)
   Run(_config(root, 'phase=pretrain')).train(root / 'run')
   return root
 

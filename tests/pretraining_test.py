@@ -1,21 +1,17 @@
 """Which pretraining run serves which methods, each finetuned to the end."""
 
-import importlib.util
-import pathlib
-
 import jax
 import pytest
+import tiny_configs
 import tiny_models
 
 from alpt_jax import methods
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import from_mapping
-from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, open_trained
 from alpt_jax.methods import IDM, POLICY
 from alpt_jax.training.step import init_state
 
-_CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
 # (method, phase) of the bases.
 _BASES = (
   ('alpt', 'sources'),
@@ -43,15 +39,9 @@ _SERVED = {
 
 
 def _config(root, method, phase, base=None):
-  spec = importlib.util.spec_from_file_location('maze', _CONFIG)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  fields = module.get_config(f'root={root},labels=20,method={method},phase={phase}')
-  fields.model.update({'width': 8, 'num_heads': 2, 'num_layers': 1})
-  fields.training.update({'num_steps': 2, 'batch_size': 8})
+  fields = tiny_configs.tiny_maze(root, f'method={method},phase={phase}')
   # So that a step changes something.
   fields.optimizer.update({'warmup_steps': 0, 'schedule': 'constant'})
-  fields.evaluation.update({'num_transitions': 8, 'num_episodes': 2, 'max_steps': 5})
   fields.initial = str(root / '-'.join(base)) if base else ''
   return from_mapping(fields)
 
@@ -60,13 +50,7 @@ def _config(root, method, phase, base=None):
 def root(tmp_path_factory):
   """The folder of two datasets, and of every base."""
   folder = tmp_path_factory.mktemp('pretraining')
-  for layout in (1000, 2000):
-    name = f'maze/blocked:20/{layout}'
-    record(
-      Recording(name, episodes=6),
-      folder / f'maze-blocked-20-{layout}-position',
-      rlds=False,
-    )
+  tiny_configs.record_mazes(folder)
   for method, phase in _BASES:
     Run(_config(folder, method, phase)).train(folder / f'{method}-{phase}')
   return folder

@@ -1,11 +1,10 @@
 """RL Unplugged shards as a run's data: the same windows as a pool of the episodes."""
 
 import dataclasses
-import importlib.util
-import pathlib
 
 import numpy as np
 import pytest
+import tiny_configs
 
 from alpt_jax import specs
 from alpt_jax.data import rl_unplugged
@@ -21,7 +20,6 @@ from alpt_jax.experiment.run import Run
 from alpt_jax.experiment.shard_set import ShardSet
 from alpt_jax.types import Episode
 
-_CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'atari.py'
 GAMES = ('Breakout', 'Freeway')
 # Dealt to two shards in turn, so the manifest has them as 14, 9, 3, 12.
 LENGTHS = (14, 3, 9, 12)
@@ -127,11 +125,9 @@ def test_what_was_cut_out_once_is_read_from_the_cache(shards, tmp_path, monkeypa
 
 
 def _config(root, tmp_path, text, **data):
-  spec = importlib.util.spec_from_file_location('atari', _CONFIG)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  fields = module.get_config(
-    f'rl_unplugged={root},root={tmp_path},target=Breakout,sources=Freeway,{text}'
+  where = f'rl_unplugged={root},root={tmp_path}'
+  fields = tiny_configs.get_config(
+    'atari', f'{where},target=Breakout,sources=Freeway,{text}'
   )
   fields.data.update({'labels': 10, 'segment_length': 4, 'runs': (1,), **data})
   fields.data.heldout_share = 0.25

@@ -1,16 +1,15 @@
 """An experiment's runs: shared programs, shards, failures, signals."""
 
 import dataclasses
-import importlib.util
 import json
 import os
-import pathlib
 import signal
 import sys
 import threading
 import time
 
 import pytest
+import tiny_configs
 
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.recording import Recording, record
@@ -19,22 +18,17 @@ from alpt_jax.launching import sweep, workers
 from alpt_jax.report.runs import load_runs
 from alpt_jax.training.step import make_joint_step
 
-_CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
-
 
 def _experiment(*runs):
   """The smoke quickstart with other runs, smaller still."""
-  spec = importlib.util.spec_from_file_location('q', _CONFIGS / 'quickstart.py')
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config('smoke')
+  config = tiny_configs.get_config('quickstart', 'smoke')
   config.runs = tuple(
     f'{run},labels=20,seed=0'
     if isinstance(run, str)
     else (f'{run[0]},labels=20,seed=0', *run[1:])
     for run in runs
   )
-  config.run_config = str(_CONFIGS / 'maze.py')
+  config.run_config = str(tiny_configs.CONFIGS / 'maze.py')
   config.record.episodes = 6
   config.overrides.training.num_steps = 2
   config.overrides.training.batch_size = 8
