@@ -39,9 +39,6 @@ class Method:
   """One row of Table 2.
 
   Attributes:
-    title: what the paper calls it.
-    has_idm: whether an IDM exists at all.
-    uses_sources: whether other environments' data takes part.
     all_labelled: the target's actions are not hidden (the oracle, ours).
     phases: phase -> part of the data -> what it trains.
     inherits: the models that its finetuning takes over from a pretraining run;
@@ -52,14 +49,17 @@ class Method:
       from labelled transitions alone (`baselines/cql.py`).
   """
 
-  title: str
-  has_idm: bool
-  uses_sources: bool
   all_labelled: bool
   phases: Mapping[str, Mapping[str, Use]]
   inherits: tuple[str, ...] = ()
   sees_returns: bool = True
   is_q_learning: bool = False
+
+  @property
+  def has_idm(self) -> bool:
+    """Whether an IDM exists in any of its phases."""
+    uses = [use for parts in self.phases.values() for use in parts.values()]
+    return any(use.idm for use in uses)
 
   @property
   def is_pretrained(self) -> bool:
@@ -80,23 +80,14 @@ _TARGET_RETURNS = {'labelled': _POLICY_ALONE, 'target': _POLICY_ALONE}
 
 METHODS: dict[str, Method] = {
   'dt1': Method(
-    title='DT1',
-    has_idm=False,
-    uses_sources=False,
     all_labelled=False,
     phases={'joint': _TARGET_LABELS_ONLY, 'finetune': _TARGET_LABELS_ONLY},
   ),
   'dt1-idm': Method(
-    title='DT1-IDM',
-    has_idm=True,
-    uses_sources=False,
     all_labelled=False,
     phases={'joint': _TARGET_WITH_IDM, 'finetune': _TARGET_WITH_IDM},
   ),
   'dt5': Method(
-    title='DT5',
-    has_idm=False,
-    uses_sources=True,
     all_labelled=False,
     phases={
       'sources': {'source': _POLICY_ALONE},
@@ -109,9 +100,6 @@ METHODS: dict[str, Method] = {
   # Table 2 lists one training game. The text of section 5.2, which is followed here,
   # has it pretrained "on all available data".
   'dt5-ret': Method(
-    title='DT5-RET',
-    has_idm=False,
-    uses_sources=True,
     all_labelled=False,
     phases={
       'sources': {'source': _POLICY_ALONE},
@@ -122,9 +110,6 @@ METHODS: dict[str, Method] = {
     inherits=(POLICY,),
   ),
   'alpt': Method(
-    title='ALPT',
-    has_idm=True,
-    uses_sources=True,
     all_labelled=False,
     phases={
       'sources': {'source': _RECORDED},
@@ -136,9 +121,6 @@ METHODS: dict[str, Method] = {
   ),
   # Appendix A. No phase 'joint': there the DT would have to start behind the IDM.
   'alpt-idm': Method(
-    title='ALPT (IDM pretrained)',
-    has_idm=True,
-    uses_sources=True,
     all_labelled=False,
     phases={
       'sources': {'source': _IDM_ALONE},
@@ -149,27 +131,18 @@ METHODS: dict[str, Method] = {
   ),
   # Behaviour cloning on the labels (ours): DT1 that knows nothing of returns.
   'bc': Method(
-    title='BC',
-    has_idm=False,
-    uses_sources=False,
     all_labelled=False,
     phases={'joint': _TARGET_LABELS_ONLY, 'finetune': _TARGET_LABELS_ONLY},
     sees_returns=False,
   ),
   # Appendix C: offline Q-learning on the labels.
   'cql': Method(
-    title='CQL',
-    has_idm=False,
-    uses_sources=False,
     all_labelled=False,
     phases={'joint': _TARGET_LABELS_ONLY, 'finetune': _TARGET_LABELS_ONLY},
     sees_returns=False,
     is_q_learning=True,
   ),
   'oracle': Method(
-    title='Oracle',
-    has_idm=True,
-    uses_sources=False,
     all_labelled=True,
     phases={
       'joint': {'target': _RECORDED},

@@ -69,6 +69,14 @@ class PseudoLabels(NamedTuple):
   probabilities: Array | None  # [B, T, A] float32, or None when not asked for
 
 
+class Decision(NamedTuple):
+  """What a policy does next in each of B episodes."""
+
+  # [B] int32, joint vocabulary; an allowed one unless acting.illegal is 'noop'
+  action: Array
+  return_to_go: Array | None = None  # [B] int32, asked for; None without returns
+
+
 class EvaluationWindows(NamedTuple):
   """Windows whose true actions are known to the evaluation alone."""
 

@@ -20,46 +20,13 @@ Arguments behind the colon, all optional:
   rl_unplugged  folder of the RL Unplugged shards instead, <folder>/<Game>/run_...
 """
 
-import difflib
-
 import ml_collections
+
+from configs import shared
 
 # Section 5.3.
 FIVE_GAMES = ('Asterix', 'Breakout', 'Freeway', 'Seaquest', 'SpaceInvaders')
-# How tables call each method; DT5 whatever the number of its training games.
-TITLES = {
-  'dt1': 'DT1',
-  'dt1-idm': 'DT1-IDM',
-  'dt5': 'DT5',
-  'dt5-ret': 'DT5-RET',
-  'alpt-idm': 'ALPT (IDM pretrained)',
-  'bc': 'BC',
-  'cql': 'CQL',
-  'oracle': 'Oracle',
-}
-# Methods that are pretrained on sources.
-WITH_SOURCES = ('alpt', 'alpt-idm', 'dt5', 'dt5-ret')
 PHASES = {'pretrain': ' (pretraining)', 'sources': ' (sources alone)'}
-
-
-def parse(text: str, defaults: dict) -> dict:
-  """'a=1,b=x' -> defaults with those values, in the defaults' types."""
-  arguments = dict(defaults)
-  for pair in filter(None, text.split(',')):
-    name, _, value = pair.partition('=')
-    if name not in defaults:
-      close = difflib.get_close_matches(name, defaults, 1)
-      hint = f"; did you mean '{close[0]}'?" if close else '.'
-      raise ValueError(
-        f"--config: argument '{name}' is not known{hint} Known: {', '.join(defaults)}"
-      )
-    try:
-      arguments[name] = type(defaults[name])(value)
-    except ValueError:
-      raise ValueError(
-        f"--config: argument {name}: expected a whole number, found '{value}'"
-      ) from None
-  return arguments
 
 
 def folder(arguments: dict, game: str) -> str:
@@ -71,7 +38,7 @@ def folder(arguments: dict, game: str) -> str:
 
 def get_config(text: str = '') -> ml_collections.ConfigDict:
   """The configuration of one run; see the top of this file for `text`."""
-  a = parse(
+  a = shared.parse(
     text,
     {
       'target': 'SpaceInvaders',
@@ -86,13 +53,11 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
       'rl_unplugged': '',
     },
   )
-  if a['size'] not in ('small', 'paper'):
-    raise ValueError(f"size: expected small or paper, found '{a['size']}'")
   is_paper = a['size'] == 'paper'
   is_finetuned, is_cql = a['phase'] == 'finetune', a['method'] == 'cql'
   others = [game for game in FIVE_GAMES if game != a['target']]
   sources = a['sources'].split('+') if a['sources'] else others
-  sources = sources if a['method'] in WITH_SOURCES and not is_finetuned else []
+  sources = sources if a['method'] in shared.WITH_SOURCES and not is_finetuned else []
   games = [a['target'], *sources]
 
   config = ml_collections.ConfigDict()
@@ -101,7 +66,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # Which data trains which model: alpt_jax/methods.py, the paper's Table 2.
   config.method = a['method']
   # How tables and curves call it.
-  config.title = TITLES.get(a['method'], 'ALPT') + PHASES.get(a['phase'], '')
+  config.title = shared.TITLES.get(a['method'], 'ALPT') + PHASES.get(a['phase'], '')
   # How they call the target.
   config.target = a['target']
   # Section 4.2: 'pretrain' on sources and target, then 'finetune' on the target.

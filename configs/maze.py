@@ -23,47 +23,16 @@ import difflib
 
 import ml_collections
 
+from configs import shared
+
 # Layout seeds. A run's seed is added, so seeds share no maze (below 1,000 seeds), and
 # 10,000 for each number above 1.
 LAYOUTS = {'own': 1000, 'blocked': 2000, 'tunneled': 3000, 'diagonal': 4000}
-# How tables call each method; DT5 whatever the number of its training games.
-TITLES = {
-  'dt1': 'DT1',
-  'dt1-idm': 'DT1-IDM',
-  'dt5': 'DT5',
-  'dt5-ret': 'DT5-RET',
-  'alpt-idm': 'ALPT (IDM pretrained)',
-  'bc': 'BC',
-  'cql': 'CQL',
-  'oracle': 'Oracle',
-}
-# Methods that are pretrained on sources.
-WITH_SOURCES = ('alpt', 'alpt-idm', 'dt5', 'dt5-ret')
 PHASES = {
   'pretrain': ' (pretraining)',
   'sources': ' (sources alone)',
   'finetune': ' (finetuned)',
 }
-
-
-def parse(text: str, defaults: dict) -> dict:
-  """'a=1,b=x' -> defaults with those values, in the defaults' types."""
-  arguments = dict(defaults)
-  for pair in filter(None, text.split(',')):
-    name, _, value = pair.partition('=')
-    if name not in defaults:
-      close = difflib.get_close_matches(name, defaults, 1)
-      hint = f"; did you mean '{close[0]}'?" if close else '.'
-      raise ValueError(
-        f"--config: argument '{name}' is not known{hint} Known: {', '.join(defaults)}"
-      )
-    try:
-      arguments[name] = type(defaults[name])(value)
-    except ValueError:
-      raise ValueError(
-        f"--config: argument {name}: expected a whole number, found '{value}'"
-      ) from None
-  return arguments
 
 
 def environment(maze: str, seed: int, blocks: int) -> str:
@@ -89,7 +58,7 @@ def folder(root: str, name: str, observation: str) -> str:
 
 def get_config(text: str = '') -> ml_collections.ConfigDict:
   """The configuration of one run; see the top of this file for `text`."""
-  a = parse(
+  a = shared.parse(
     text,
     {
       'method': 'alpt',
@@ -104,11 +73,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
       'phase': 'joint',
     },
   )
-  if a['size'] not in ('small', 'paper'):
-    raise ValueError(f"size: expected small or paper, found '{a['size']}'")
   is_paper = a['size'] == 'paper'
   is_finetuned = a['phase'] == 'finetune'
-  takes_sources = a['method'] in WITH_SOURCES and not is_finetuned
+  takes_sources = a['method'] in shared.WITH_SOURCES and not is_finetuned
   forms = a['sources'].split('+') if takes_sources else []
 
   mazes = [a['target'], *forms]
@@ -126,9 +93,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # never joint, so its last one needs no word.
   is_told = not (is_finetuned and a['method'] == 'alpt-idm')
   phase = PHASES.get(a['phase'], '') if is_told else ''
-  config.title = TITLES.get(a['method'], alpt) + phase
+  config.title = shared.TITLES.get(a['method'], alpt) + phase
   # How they call the target.
-  config.target = {'own': 'blocked maze'}.get(a['target'], f'{a["target"]} maze')
+  config.target = 'maze' if a['target'] == 'own' else f'{a["target"]} maze'
   # 'joint': the mazes have no separate finetuning stage (section 5.6). 'sources' is
   # pretraining without the target, one base for several targets or label draws.
   config.phase = a['phase']

@@ -31,4 +31,5 @@ here=$PWD
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 [ "$here" = "$PWD" ] || echo "paths are relative to $PWD" >&2
 
-exec python -m alpt_jax.bin.reproduce --experiment="$name" "${options[@]}"
+# Before bash 4.4, an empty array counts as unset.
+exec python -m alpt_jax.bin.reproduce --experiment="$name" ${options[@]+"${options[@]}"}

@@ -18,4 +18,5 @@ if [ "${1:-}" = --all ]; then
 fi
 ruff check .
 ruff format --check .
-exec python -m pytest -n "${WORKERS:-2}" "${selection[@]}" "$@"
+# Before bash 4.4, an empty array counts as unset.
+exec python -m pytest -n "${WORKERS:-2}" ${selection[@]+"${selection[@]}"} "$@"

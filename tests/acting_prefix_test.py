@@ -8,7 +8,6 @@ import tiny_models as tiny
 
 from alpt_jax.acting.policy import (
   ActingConfig,
-  Decision,
   History,
   choose_action,
   make_decide,
@@ -16,6 +15,7 @@ from alpt_jax.acting.policy import (
 )
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.specs import ObservationSpec
+from alpt_jax.types import Decision
 
 CONTEXT = 4
 NUM_ACTIONS = 6

@@ -1,7 +1,6 @@
 """Acting: the bookkeeping of training, optimistic returns, sampled actions, scores."""
 
 import dataclasses
-import types
 
 import dm_env
 import jax
@@ -15,10 +14,10 @@ from alpt_jax import returns, specs
 from alpt_jax.acting import rollout, scores
 from alpt_jax.acting.policy import (
   ActingConfig,
-  Decision,
   History,
   choose_action,
   decide,
+  make_decide,
   optimistic_return,
 )
 from alpt_jax.acting.rollout import EpisodeScore, OneByOne, Player, play
@@ -26,6 +25,7 @@ from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
 from alpt_jax.models.decision_transformer import DecisionTransformer, Prefix
 from alpt_jax.specs import EnvironmentSpec, Protocol
+from alpt_jax.types import Decision
 
 # A recorded episode, replayed, shows the policy what training showed it.
 
@@ -97,14 +97,14 @@ class Tape:
 CONTEXT = 4
 
 
-def replay(monkeypatch, episodes, num_slots):
+def replay(episodes, num_slots):
   """Replays episodes towards the return of the first; what was seen, and scores."""
   pool = recorded_pool()
   tape = Tape(pool)
-  monkeypatch.setattr(rollout, 'make_decide', lambda model, config: tape)
   own_return = float(pool.returns_to_go[pool.starts[episodes[0]]])
   player = Player(
-    types.SimpleNamespace(context=CONTEXT),
+    decide_fn=tape,
+    context=CONTEXT,
     params=None,
     config=ActingConfig(target_return=own_return),
     vocabulary=VOCABULARY,
@@ -144,8 +144,8 @@ def assert_shown_as_in_training(pool, episode, step, shown):
 
 
 @pytest.mark.parametrize('episode', range(len(REWARDS)))
-def test_a_replayed_episode_shows_the_policy_its_training_windows(monkeypatch, episode):
-  pool, seen, _ = replay(monkeypatch, [episode], num_slots=1)
+def test_a_replayed_episode_shows_the_policy_its_training_windows(episode):
+  pool, seen, _ = replay([episode], num_slots=1)
   assert sorted(seen) == [(episode, step) for step in range(len(REWARDS[episode]))]
   for (_, step), shown in seen.items():
     assert_shown_as_in_training(pool, episode, step, shown)
@@ -155,15 +155,15 @@ def test_a_replayed_episode_shows_the_policy_its_training_windows(monkeypatch, e
     np.testing.assert_array_equal(shown.returns_to_go, expected)
 
 
-def test_an_episode_in_a_used_slot_shows_nothing_of_the_one_before(monkeypatch):
-  pool, seen, _ = replay(monkeypatch, [0, 1, 2], num_slots=2)
+def test_an_episode_in_a_used_slot_shows_nothing_of_the_one_before():
+  pool, seen, _ = replay([0, 1, 2], num_slots=2)
   assert len(seen) == sum(len(rewards) for rewards in REWARDS)
   for (episode, step), shown in seen.items():
     assert_shown_as_in_training(pool, episode, step, shown)
 
 
-def test_scores_are_raw_in_order_and_include_the_terminal_reward(monkeypatch):
-  _, _, results = replay(monkeypatch, [0, 1, 2], num_slots=2)
+def test_scores_are_raw_in_order_and_include_the_terminal_reward():
+  _, _, results = replay([0, 1, 2], num_slots=2)
   assert results == [
     EpisodeScore(2.5, 7, True),  # 3 - 1 - 0.5 + 1
     EpisodeScore(-7.0, 3, True),
@@ -391,7 +391,14 @@ def line_player():
   )
   # So many actions stay that sampling matters.
   config = ActingConfig(kappa=0.0, num_return_samples=1, action_percentile=10.0)
-  return Player(policy, params, config, LINE.action_names, LINE)
+  return Player(
+    decide_fn=make_decide(policy, config),
+    context=policy.context,
+    params=params,
+    config=config,
+    vocabulary=LINE.action_names,
+    spec=LINE,
+  )
 
 
 def play_line(player, places, num_slots=3, seed=0, max_steps=12):
@@ -501,7 +508,9 @@ def test_of_a_model_without_returns_no_return_is_told(line_player):
   params = {k: v for k, v in line_player.params.items() if not k.startswith('ret')}
   told = []
   play(
-    dataclasses.replace(line_player, model=policy, params=params),
+    dataclasses.replace(
+      line_player, decide_fn=make_decide(policy, line_player.config), params=params
+    ),
     OneByOne([lambda: (line := Line(4, []), line.reset())]),
     1,
     max_steps=3,
@@ -545,7 +554,7 @@ def test_padding_as_in_the_notebook_is_seen_as_zeros_with_known_actions(line_pla
   slots = rollout._Slots(player, OneByOne([start]), 1)
   slots.start(0, 0, False)
   shown = slots.history()
-  context = player.model.context
+  context = player.context
   assert shown.valid.all()
   # Every action but the one to be decided is known, and 0.
   assert shown.is_known[0].tolist() == [True] * (context - 1) + [False]
@@ -557,7 +566,8 @@ def test_an_action_that_is_not_accepted_does_nothing_where_the_config_says_so():
   names = ('NOOP', 'left', 'right')
   spec = dataclasses.replace(LINE, action_names=names)
   config = ActingConfig(illegal='noop')
-  player = Player(None, None, config, ('NOOP', 'jump', 'left', 'right'), spec)
+  vocabulary = ('NOOP', 'jump', 'left', 'right')
+  player = Player(None, 1, None, config, vocabulary, spec)
   assert rollout._own_actions(player).tolist() == [0, 0, 1, 2]
   spec = dataclasses.replace(LINE, action_names=names[1:])
   with pytest.raises(UserError, match="acting.illegal: 'noop' needs an action NOOP"):

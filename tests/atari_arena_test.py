@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from alpt_jax import specs
-from alpt_jax.acting.policy import ActingConfig
+from alpt_jax.acting.policy import ActingConfig, make_decide
 from alpt_jax.acting.rollout import Player
 from alpt_jax.experiment import playing
 from alpt_jax.experiment.atari_arena import AtariArena
@@ -35,7 +35,14 @@ def player():
   params = policy.init(
     jax.random.key(0), observations, empty, empty, empty > 0, empty, empty == 0
   )['params']
-  return Player(policy, params, ActingConfig(), specs.ALE_ACTIONS, SPEC)
+  return Player(
+    decide_fn=make_decide(policy, ActingConfig()),
+    context=policy.context,
+    params=params,
+    config=ActingConfig(),
+    vocabulary=specs.ALE_ACTIONS,
+    spec=SPEC,
+  )
 
 
 def test_a_seed_reproduces_a_whole_evaluation(player):

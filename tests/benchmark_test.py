@@ -1,15 +1,19 @@
 """The benchmark's input sections on tiny recordings."""
 
 import json
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from alpt_jax.benchmark import inputs
 from alpt_jax.data.mixture import Mixture
+from alpt_jax.data.shards import write_shards
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.recording import Recording, record
+from alpt_jax.types import Episode
 
 
 @pytest.fixture(scope='module')
@@ -42,6 +46,29 @@ def test_rates_count_every_window_but_the_first_batch(maze, monkeypatch):
 def test_a_folder_without_shards_is_named(maze, tmp_path):
   with pytest.raises(UserError, match='expected files run_<r>-<i>-of-<n>'):
     inputs.open_shards([maze], tmp_path)
+
+
+def test_all_games_below_a_folder_are_opened_and_mixed(tmp_path):
+  rng = np.random.default_rng(0)
+  for game in ('Breakout', 'Freeway'):
+    frames = rng.integers(0, 256, (10, 84, 84, 1)).astype(np.uint8)
+    zeros, ones = np.zeros(9, np.float32), np.ones(9, np.float32)
+    write_shards(tmp_path, game, [Episode(frames, zeros.astype(int), zeros, ones)], 1)
+  found = inputs.open_shards([str(tmp_path)], tmp_path / 'cache')
+  names = ['atari/Breakout', 'atari/Freeway']
+  assert [each.spec.name for each in found] == names
+  (one,) = inputs.open_shards([str(tmp_path / 'Freeway')], tmp_path / 'cache')
+  assert one.spec.name == 'atari/Freeway'
+  assert inputs.measure(found, 5, 4, 3).windows_per_s > 0
+
+
+def test_memory_that_is_no_files_is_counted(tmp_path):
+  status = tmp_path / 'status'
+  status.write_text('VmRSS:\t    9216 kB\nRssAnon:\t    3072 kB\nRssFile:\t  6144 kB\n')
+  assert inputs.own_mb(str(status)) == 3.0
+  status.write_text('VmRSS:\t    9216 kB\n')  # an old kernel
+  assert math.isnan(inputs.own_mb(str(status)))
+  assert math.isnan(inputs.own_mb(str(tmp_path / 'none')))
 
 
 def test_the_figures_are_written_with_the_machine(maze, tmp_path):

@@ -131,6 +131,15 @@ def test_a_config_key_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path):
     assert len(stderr.strip().splitlines()) == 1
 
 
+def test_a_config_is_read_in_the_project_folder_only(tmp_path):
+  """Configs import each other by the folder's name."""
+  options = f'--config={_ROOT / "configs" / "maze.py"}', f'--workdir={tmp_path / "x"}'
+  environment = dict(os.environ, PYTHONPATH='', PYTHONSAFEPATH='1')
+  _, stderr = run('pretrain', *options, expect=2, cwd=tmp_path, env=environment)
+  assert stderr.strip().endswith('which is not here. Run from the project folder.')
+  assert len(stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_pretrain_finetune_evaluate_report(tmp_path, recorded, compiled):
   options = (*_SMALL, '--config.training.num_steps=4')

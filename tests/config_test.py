@@ -189,16 +189,39 @@ def test_the_quickstart_compares_the_methods_on_the_same_mazes(
 
 
 @pytest.mark.parametrize('file', ['maze', 'atari'])
-def test_the_titles_of_a_config_are_those_of_the_methods(file):
+def test_every_method_has_a_title_of_its_own(file):
+  titles = {}
   for method, known in methods.METHODS.items():
     phase = 'joint' if 'joint' in known.phases else 'finetune'
-    title = get_config(file, f'method={method},phase={phase}').title
-    # The mazes name their sources, as figure 5 does.
-    is_alpt = file == 'maze' and method == 'alpt'
-    assert title == ('ALPT-Blocked' if is_alpt else known.title)
+    titles[method] = get_config(file, f'method={method},phase={phase}').title
+  # The mazes name their sources, as figure 5 does.
+  assert titles['alpt'] == ('ALPT-Blocked' if file == 'maze' else 'ALPT')
+  assert titles['dt1-idm'] == 'DT1-IDM'
+  assert len(set(titles.values())) == len(methods.METHODS)
   pretrained = get_config(file, 'method=dt5,phase=pretrain')
   assert pretrained.title == 'DT5 (pretraining)'
   assert len(pretrained.data.sources) == (1 if file == 'maze' else 4)
+
+
+def test_every_target_maze_has_a_title_of_its_own():
+  mazes = ('own', 'blocked', 'blocked2', 'tunneled', 'diagonal')
+  configs = [get_config('maze', f'target={maze}') for maze in mazes]
+  assert [config.target for config in configs] == [
+    'maze',
+    'blocked maze',
+    'blocked2 maze',
+    'tunneled maze',
+    'diagonal maze',
+  ]
+  assert len({config.data.target for config in configs}) == len(mazes)
+
+
+def test_only_q_learning_needs_a_window_as_long_as_its_frame_stack():
+  changes = {'model__num_transitions': 3, 'model__context': 2, 'cql__num_frames': 4}
+  assert config_lib.from_mapping(_fields(**changes)).cql.num_frames == 4
+  alone = {'method': 'cql', 'data__sources': (), 'data__environments': ()}
+  with pytest.raises(UserError, match='cql.num_frames: expected at most .* 3, found 4'):
+    config_lib.from_mapping(_fields(**changes, **alone))
 
 
 @pytest.mark.parametrize('method', ['dt1', 'dt1-idm', 'bc', 'oracle'])

@@ -16,7 +16,7 @@ from alpt_jax.experiment.config import RunConfig, from_mapping
 
 def _record(folder, name, observation='position', num_episodes=6):
   environment = maze.Maze(name, observation, seed=1)
-  player = demonstrators.EpsilonOptimal(environment.walls, 0.5, 2)
+  player = demonstrators.EpsilonOptimal(environment.walls, 0.5, 2, environment.moves)
   episodes = demonstrators.record_episodes(environment, player, num_episodes)
   return write_pool(folder / 'pool', environment.environment_spec, episodes)
 

@@ -20,7 +20,7 @@ DOWN, RIGHT, UP, LEFT = range(4)
 
 def test_distances_follow_the_corridor():
   # To (2, 3): (3, 3) 1, (3, 2) 2, (3, 1) 3, (2, 1) 4, (1, 1) 5, (1, 2) 6.
-  found = demonstrators.distances(WALLS, (2, 3))
+  found = demonstrators.distances(WALLS, (2, 3), maze.ORTHOGONAL)
   assert found.dtype == np.int32
   assert found.tolist() == [
     [-1, -1, -1, -1, -1],
@@ -33,18 +33,20 @@ def test_distances_follow_the_corridor():
 
 def test_distances_are_minus_1_where_no_way_leads():
   walls = np.array([[False, True, False]])
-  assert demonstrators.distances(walls, (0, 0)).tolist() == [[0, -1, -1]]
+  assert demonstrators.distances(walls, (0, 0), maze.ORTHOGONAL).tolist() == [
+    [0, -1, -1]
+  ]
 
 
 def test_a_goal_on_a_wall_is_refused():
   with pytest.raises(UserError, match=r'found a wall at \(2, 2\)'):
-    demonstrators.distances(WALLS, (2, 2))
+    demonstrators.distances(WALLS, (2, 2), maze.ORTHOGONAL)
 
 
 def test_in_an_open_room_both_ways_round_are_optimal():
   # Goal in the lower right corner of an open 3 x 3 room: down and right, each
   # while there is a row or column left.
-  best = demonstrators.optimal_actions(OPEN, (2, 2))
+  best = demonstrators.optimal_actions(OPEN, (2, 2), maze.ORTHOGONAL)
   assert best[0, 0].tolist() == [True, True, False, False]
   assert best[1, 2].tolist() == [True, False, False, False]
   assert best[2, 0].tolist() == [False, True, False, False]
@@ -53,7 +55,7 @@ def test_in_an_open_room_both_ways_round_are_optimal():
 
 def test_optimal_actions_are_none_on_walls_and_out_of_reach():
   walls = np.array([[False, False, True, False]])
-  best = demonstrators.optimal_actions(walls, (0, 0))
+  best = demonstrators.optimal_actions(walls, (0, 0), maze.ORTHOGONAL)
   assert best.any(-1).tolist() == [[False, True, False, False]]
   assert best[0, 1].tolist() == [False, False, False, True]
 
@@ -102,20 +104,20 @@ def test_a_player_explores_as_often_as_it_is_told():
   # In the corridor only left leads on from (1, 2); with epsilon .5 it is chosen
   # with probability .5 + .5 / 4 = .625, each other action with .125. The standard
   # deviation of a share is below sqrt(.25 / 8000) = .0056; bounds are 5 of them.
-  player = demonstrators.EpsilonOptimal(WALLS, 0.5, seed=3)
+  player = demonstrators.EpsilonOptimal(WALLS, 0.5, 3, maze.ORTHOGONAL)
   chosen = [player.action((1, 2), (2, 3)) for _ in range(8000)]
   shares = np.bincount(chosen, minlength=4) / 8000
   assert np.abs(shares - [0.125, 0.125, 0.125, 0.625]).max() < 0.028
 
 
 def test_the_random_walk_ignores_the_goal():
-  player = demonstrators.EpsilonOptimal(WALLS, 1, seed=3)
+  player = demonstrators.EpsilonOptimal(WALLS, 1, 3, maze.ORTHOGONAL)
   chosen = [player.action((1, 2), (2, 3)) for _ in range(8000)]
   assert np.abs(np.bincount(chosen, minlength=4) / 8000 - 0.25).max() < 0.028
 
 
 def test_equally_short_ways_are_equally_likely():
-  player = demonstrators.EpsilonOptimal(OPEN, 0, seed=1)
+  player = demonstrators.EpsilonOptimal(OPEN, 0, 1, maze.ORTHOGONAL)
   chosen = [player.action((0, 0), (2, 2)) for _ in range(8000)]
   shares = np.bincount(chosen, minlength=4) / 8000
   assert np.abs(shares - [0.5, 0.5, 0, 0]).max() < 0.028
@@ -123,7 +125,7 @@ def test_equally_short_ways_are_equally_likely():
 
 def test_the_seed_determines_a_player():
   def choices(seed):
-    player = demonstrators.EpsilonOptimal(OPEN, 0.5, seed)
+    player = demonstrators.EpsilonOptimal(OPEN, 0.5, seed, maze.ORTHOGONAL)
     return [player.action((0, 0), (2, 2)) for _ in range(50)]
 
   assert choices(1) == choices(1)
@@ -133,11 +135,11 @@ def test_the_seed_determines_a_player():
 @pytest.mark.parametrize('epsilon', [-0.1, 1.5])
 def test_epsilon_must_be_a_probability(epsilon):
   with pytest.raises(UserError, match=f'epsilon: expected 0 to 1, found {epsilon}'):
-    demonstrators.EpsilonOptimal(WALLS, epsilon, seed=0)
+    demonstrators.EpsilonOptimal(WALLS, epsilon, 0, maze.ORTHOGONAL)
 
 
 def test_a_player_at_the_goal_has_nothing_to_do():
-  player = demonstrators.EpsilonOptimal(WALLS, 0, seed=0)
+  player = demonstrators.EpsilonOptimal(WALLS, 0, 0, maze.ORTHOGONAL)
   with pytest.raises(UserError, match=r'on the way to the goal \(2, 3\)'):
     player.action((2, 3), (2, 3))
 
@@ -157,7 +159,7 @@ def replay(walls, episode):
 @pytest.mark.parametrize('form', maze.OBSERVATIONS[:2])
 def test_recorded_episodes_obey_the_rules(form):
   room = maze.Maze('maze/blocked:20/2', form, seed=6)
-  player = demonstrators.EpsilonOptimal(room.walls, 0.5, seed=7)
+  player = demonstrators.EpsilonOptimal(room.walls, 0.5, 7, room.moves)
   episodes = list(demonstrators.record_episodes(room, player, 20))
   assert len(episodes) == 20
   for episode in episodes:
@@ -173,7 +175,7 @@ def test_recorded_episodes_obey_the_rules(form):
 
 def test_a_cut_off_episode_is_recorded_without_an_end():
   room = maze.Maze('by hand', walls=WALLS, max_episode_steps=4, goal=(2, 3), seed=0)
-  player = demonstrators.EpsilonOptimal(WALLS, 0, seed=0)
+  player = demonstrators.EpsilonOptimal(WALLS, 0, 0, maze.ORTHOGONAL)
   # From (1, 1) and (1, 2) the goal is 5 and 6 steps away, from the others at most 4.
   for episode in demonstrators.record_episodes(room, player, 40):
     is_far = episode.observations[0, 0] == 1
@@ -185,7 +187,7 @@ def test_a_cut_off_episode_is_recorded_without_an_end():
 @pytest.mark.parametrize('form', maze.OBSERVATIONS)
 def test_recorded_episodes_fit_their_spec_and_dtypes(form):
   room = maze.Maze('maze/tunneled/1', form)
-  player = demonstrators.EpsilonOptimal(room.walls, 0.5, seed=0)
+  player = demonstrators.EpsilonOptimal(room.walls, 0.5, 0, room.moves)
   for episode in demonstrators.record_episodes(room, player, 3):
     checks.check_episode(episode, room.environment_spec, 'test')
     assert episode.actions.dtype == np.int32
@@ -219,7 +221,7 @@ def test_the_optimal_player_solves_what_is_near_enough():
   # To (2, 3) from (3, 3), (3, 1), (1, 1) and (1, 2): 1, 3, 5 and 6 steps.
   pairs = [((3, 3), (2, 3)), ((3, 1), (2, 3)), ((1, 1), (2, 3)), ((1, 2), (2, 3))]
   shares = [
-    demonstrators.scripted_success(WALLS, pairs, epsilon=0, within=within, seed=0)
+    demonstrators.scripted_success(WALLS, pairs, 0, within, 0, maze.ORTHOGONAL)
     for within in (1, 3, 4, 5, 6)
   ]
   assert shares == [0.25, 0.5, 0.5, 0.75, 1.0]
@@ -227,15 +229,15 @@ def test_the_optimal_player_solves_what_is_near_enough():
 
 def test_the_random_walk_solves_a_neighbour_in_one_step_a_quarter_of_the_time():
   pairs = np.array([[[3, 3], [2, 3]]] * 2000)
-  share = demonstrators.scripted_success(WALLS, pairs, epsilon=1, within=1, seed=0)
+  share = demonstrators.scripted_success(WALLS, pairs, 1, 1, 0, maze.ORTHOGONAL)
   assert abs(share - 0.25) < 0.05  # 5 standard deviations: sqrt(.1875 / 2000) = .0097
 
 
 def test_more_exploration_solves_less():
   walls = maze.layout('maze/blocked:20/0')
-  pairs = maze.start_goal_pairs(walls, 100, seed=0)
+  pairs = maze.start_goal_pairs(walls, 100, 0, maze.ORTHOGONAL)
   walk, behaviour, optimal = (
-    demonstrators.scripted_success(walls, pairs, epsilon, within=50, seed=0)
+    demonstrators.scripted_success(walls, pairs, epsilon, 50, 0, maze.ORTHOGONAL)
     for epsilon in (1, 0.5, 0)
   )
   assert walk < 0.3 < behaviour <= optimal == 1

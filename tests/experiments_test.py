@@ -1,6 +1,7 @@
 """The paper's experiments: what they run, from what, on how many machines."""
 
 import collections
+import dataclasses
 import json
 import pathlib
 
@@ -20,7 +21,7 @@ PARTS = (
 
 def _plan(name, tmp_path, **arguments):
   (part,) = experiments.find(name, tmp_path, arguments)
-  return sweep.plan(part.config, part.folder, part.data)
+  return part.planned
 
 
 def _targets(planned):
@@ -50,8 +51,8 @@ def test_every_part_plans_at_every_size(tmp_path, name, size):
 @pytest.mark.parametrize('name', PARTS)
 def test_claims_are_about_methods_and_metrics_that_the_runs_have(tmp_path, name):
   (part,) = experiments.find(name, tmp_path, {})
-  titles = {run.title for run in sweep.plan(part.config, tmp_path).runs.values()}
-  described = sweep.describe(part.config)
+  titles = {run.title for run in part.planned.runs.values()}
+  described = sweep.describe(part.config, part.planned, part.data)
   assert json.loads(json.dumps(described)) == described
   for claim in described['claims']:
     assert {claim['method'], claim['over']} <= titles
@@ -105,6 +106,35 @@ def test_figure_3_pretrains_once_on_36_games_that_are_no_target(tmp_path):
   assert sorted(starting.values()) == [5, 5, 5 + 2]  # each base, and none
 
 
+@pytest.mark.parametrize(
+  ('name', 'few', 'many'),
+  [
+    ('figure2/atari', 'Breakout', 'Breakout+Freeway'),
+    ('figure2/maze', 'blocked2', ''),
+    ('figure3/maze', 'none', ''),
+    ('figure3/maze', 'tunneled9', ''),
+  ],
+)
+def test_a_run_has_one_place_however_much_is_asked_for(tmp_path, name, few, many):
+  """So that what was done for some targets is not done again for all."""
+  some = _plan(name, tmp_path, targets=few, seeds='2')
+  every = _plan(name, tmp_path, targets=many, seeds='2')
+  assert some.folder == every.folder
+  assert len(some.runs) < len(every.runs)
+  for folder, run in some.runs.items():
+    assert every.runs[folder] == run
+
+
+def test_a_report_knows_every_run_that_was_planned(tmp_path):
+  (part,) = experiments.find('figure5', tmp_path, {'seeds': '2'})
+  described = sweep.describe(part.config, part.planned, part.data)
+  assert described['data'] == '../data'
+  folders = {part.folder / 'runs' / each['folder'] for each in described['planned']}
+  assert folders == set(part.planned.runs)
+  budgets = {(each['method'], each['labels']) for each in described['planned']}
+  assert ('DT1', 50) in budgets and ('DT1', 250) in budgets
+
+
 def test_a_pretraining_needs_no_target(tmp_path):
   planned = _plan('figure3/maze', tmp_path, targets='none', seeds='1')
   assert {run.phase for run in planned.runs.values()} == {'sources'}
@@ -142,7 +172,7 @@ def test_a_dataset_that_was_recorded_otherwise_is_refused(tmp_path):
   planned = _plan('figure5', tmp_path, size='smoke')
   folder, recording = next(iter(planned.recordings.items()))
   only = {folder: Recording(recording.environment, episodes=3)}
-  changed = sweep.Sweep(planned.name, planned.folder, planned.runs, only)
+  changed = dataclasses.replace(planned, recordings=only)
   workers.record_shard(changed, 0, 1)
   assert not sweep.missing_recordings(changed)
   with pytest.raises(UserError, match='was recorded with episodes 3, not 20'):
@@ -162,5 +192,4 @@ def test_a_dataset_that_was_recorded_otherwise_is_refused(tmp_path):
 )
 def test_what_is_asked_for_wrongly_is_named(tmp_path, name, arguments, message):
   with pytest.raises(UserError, match=message):
-    for part in experiments.find(name, tmp_path, arguments):
-      sweep.plan(part.config, part.folder, part.data)
+    experiments.find(name, tmp_path, arguments)

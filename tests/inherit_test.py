@@ -17,8 +17,9 @@ from alpt_jax.experiment import identity, models
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, open_trained
+from alpt_jax.methods import IDM, POLICY
 from alpt_jax.specs import ObservationSpec
-from alpt_jax.training.step import IDM, POLICY, init_state
+from alpt_jax.training.step import init_state
 
 
 def _config(root, text=''):
@@ -50,7 +51,10 @@ def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_he
   fresh = init_state(steps, example, seed=5)
   kept = jax.device_get(fresh.params)
   observation = observation or run.data.target.spec.observation
-  state = models.inherit(fresh, config, vocabulary, observation, example, run.mesh)
+  base = models.read_origin(workdir)
+  state = models.inherit(
+    fresh, config, base, vocabulary, observation, example, run.mesh
+  )
   return jax.device_get(state.params), kept
 
 

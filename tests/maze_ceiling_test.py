@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alpt_jax.envs import maze_ceiling
-from alpt_jax.envs.moves import DIAGONAL
+from alpt_jax.envs.moves import DIAGONAL, ORTHOGONAL
 from alpt_jax.errors import UserError
 
 #    column 01234
@@ -23,8 +23,9 @@ def test_the_ceiling_is_one_over_the_blocked_directions_at_a_bump():
   # a move 1: (1 + 1/3 + 1/2 + 1) / 4 = 17/24.
   before = np.array([[1, 1], [1, 2], [1, 1], [1, 1]], np.uint8)
   after = np.array([[1, 2], [1, 2], [1, 1], [2, 1]], np.uint8)
-  assert maze_ceiling.ceiling(WALLS, before, after) == pytest.approx(17 / 24)
-  assert maze_ceiling.ceiling(WALLS, before[:1], after[:1]) == 1
+  found = maze_ceiling.ceiling(WALLS, before, after, ORTHOGONAL)
+  assert found == pytest.approx(17 / 24)
+  assert maze_ceiling.ceiling(WALLS, before[:1], after[:1], ORTHOGONAL) == 1
 
 
 @pytest.mark.parametrize(
@@ -37,13 +38,13 @@ def test_the_ceiling_is_one_over_the_blocked_directions_at_a_bump():
 def test_the_ceiling_refuses_transitions_of_another_layout(before, after):
   cells = np.array([[[3, 2], [3, 1]], [before, after]])
   with pytest.raises(UserError, match='transition 1: expected one step or a bump'):
-    maze_ceiling.ceiling(WALLS, cells[:, 0], cells[:, 1])
+    maze_ceiling.ceiling(WALLS, cells[:, 0], cells[:, 1], ORTHOGONAL)
 
 
 def test_the_ceiling_refuses_staying_where_nothing_is_blocked():
   cells = np.array([[1, 1]])
   with pytest.raises(UserError, match=r'found \(1, 1\) to \(1, 1\)'):
-    maze_ceiling.ceiling(np.zeros((3, 3), bool), cells, cells)
+    maze_ceiling.ceiling(np.zeros((3, 3), bool), cells, cells, ORTHOGONAL)
 
 
 def test_the_ceiling_counts_what_blocks_the_agents_own_moves():
@@ -59,6 +60,6 @@ def test_the_ceiling_counts_what_blocks_the_agents_own_moves():
 def test_a_straight_step_is_no_diagonal_one():
   room = np.zeros((3, 3), bool)
   cells = np.array([[0, 0], [0, 1]])
-  assert maze_ceiling.ceiling(room, cells[:1], cells[1:]) == 1
+  assert maze_ceiling.ceiling(room, cells[:1], cells[1:], ORTHOGONAL) == 1
   with pytest.raises(UserError, match=r'found \(0, 0\) to \(0, 1\)'):
     maze_ceiling.ceiling(room, cells[:1], cells[1:], DIAGONAL)

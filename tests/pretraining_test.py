@@ -21,16 +21,22 @@ _BASES = (
   ('dt5', 'pretrain'),
   ('dt5-ret', 'pretrain'),
   ('bc', 'joint'),
+  # Finetuned themselves, from the first of these.
+  ('alpt', 'finetune'),
+  ('alpt-idm', 'finetune'),
 )
 # Method -> the bases that it can be finetuned from.
 _SERVED = {
-  'alpt': {('alpt', 'sources'), ('alpt', 'pretrain')},
+  # The DT of a finetuned `alpt-idm` never saw a source.
+  'alpt': {('alpt', 'sources'), ('alpt', 'pretrain'), ('alpt', 'finetune')},
   # Its IDM is trained as ALPT's is.
   'alpt-idm': {
     ('alpt', 'sources'),
     ('alpt', 'pretrain'),
     ('alpt-idm', 'sources'),
     ('alpt-idm', 'pretrain'),
+    ('alpt', 'finetune'),
+    ('alpt-idm', 'finetune'),
   },
   # The DT of `alpt` in phase sources has learnt recorded actions alone.
   'dt5': {('alpt', 'sources'), ('dt5', 'pretrain')},
@@ -52,7 +58,8 @@ def root(tmp_path_factory):
   folder = tmp_path_factory.mktemp('pretraining')
   tiny_configs.record_mazes(folder)
   for method, phase in _BASES:
-    Run(_config(folder, method, phase)).train(folder / f'{method}-{phase}')
+    base = _BASES[0] if phase == 'finetune' else None
+    Run(_config(folder, method, phase, base)).train(folder / f'{method}-{phase}')
   return folder
 
 
@@ -81,6 +88,7 @@ def test_a_method_inherits_the_bits_of_the_models_it_says_and_starts_others_afre
   ('method', 'base', 'reason'),
   [
     ('alpt', ('alpt-idm', 'pretrain'), f'trained no {POLICY} in phase pretrain'),
+    ('alpt', ('alpt-idm', 'finetune'), f'began its {POLICY} afresh in phase finetune'),
     ('alpt', ('dt5', 'pretrain'), f'trained no {IDM} in phase pretrain'),
     ('alpt-idm', ('dt5-ret', 'pretrain'), f'trained no {IDM} in phase pretrain'),
     (

@@ -18,12 +18,13 @@ import tiny_models
 
 from alpt_jax.data.mixture import Mixture
 from alpt_jax.errors import Preempted
+from alpt_jax.methods import IDM
 from alpt_jax.specs import ObservationSpec
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
 from alpt_jax.training.metrics import MetricWriter
-from alpt_jax.training.step import IDM, abstract_state, init_state, make_joint_step
+from alpt_jax.training.step import abstract_state, init_state, make_joint_step
 
 NUM_STEPS = 6
 

@@ -10,7 +10,7 @@ from alpt_jax import specs
 from alpt_jax.data import rl_unplugged
 from alpt_jax.data.labels import Labels
 from alpt_jax.data.pool import write_pool
-from alpt_jax.data.shards import write_shards
+from alpt_jax.data.shards import recorded_runs, write_shards
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.config import from_mapping
@@ -207,3 +207,12 @@ def test_the_card_of_shards_counts_every_run(root):
   assert card['num_transitions'] == 38
   assert card['unchanged_share'] == 0  # random frames
   assert card['source'] == 'RL Unplugged shards of Breakout, runs 1'
+
+
+def test_runs_are_read_out_of_the_names_of_whole_shards(tmp_path):
+  names = 'run_1-00000-of-00002 run_12-00001-of-00002 run_12-00000-of-00002'
+  others = 'run_x-00000-of-00001 run_3-00000-of-00001.gstmp run_4-notes manifest.json'
+  for name in f'{names} {others}'.split():
+    (tmp_path / name).touch()
+  assert recorded_runs(tmp_path) == [1, 12]
+  assert recorded_runs(tmp_path / 'nowhere') == []

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 
+from alpt_jax.methods import IDM, POLICY
 from alpt_jax.training.checkpoint import describe_leaves
 from alpt_jax.training.step import (
-  IDM,
-  POLICY,
   abstract_state,
   init_state,
   joint_step,

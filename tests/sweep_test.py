@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +13,9 @@ import pytest
 import tiny_configs
 
 from alpt_jax.errors import UserError
+from alpt_jax.experiment import recording as recording_lib
 from alpt_jax.experiment.recording import Recording, record
+from alpt_jax.experiment.records import writer_name
 from alpt_jax.experiment.run import Run, is_done, write_status
 from alpt_jax.launching import sweep, workers
 from alpt_jax.report.runs import load_runs
@@ -88,22 +91,14 @@ def test_shards_cover_every_run_once(tmp_path, monkeypatch):
   assert len(started) == 3
 
 
-def test_a_long_run_is_balanced_by_several_short_ones(tmp_path):
-  steps = {'dt1': 2, 'dt1-idm': 7, 'alpt': 3, 'oracle': 3}
-  runs = [
-    (f'method={name}', {'training': {'num_steps': count}}, '')
-    for name, count in steps.items()
-  ]
-  planned = sweep.plan(_experiment(*runs), tmp_path)
-  shares = [
-    [config.method for _, config in share] for share in workers._shares(planned.runs, 2)
-  ]
+def test_a_long_run_is_balanced_by_several_short_ones():
   # 7 against 3 + 3 + 2: the last goes to the share that has 6, not 7.
-  assert shares == [['dt1-idm'], ['alpt', 'oracle', 'dt1']]
+  assert sweep.deal('abcd', [3, 7, 3, 2], 2) == [['b'], ['a', 'c', 'd']]
+  assert sweep.deal('ab', [1, 1], 3) == [['a'], ['b'], []]
 
 
 def test_a_run_that_is_listed_twice_is_refused(tmp_path):
-  with pytest.raises(UserError, match='two of its runs are dt1-labels20-seed0'):
+  with pytest.raises(UserError, match='two of its runs are maze-dt1-labels20-seed0'):
     sweep.plan(_experiment('method=dt1', 'method=dt1'), tmp_path)
 
 
@@ -171,6 +166,40 @@ def test_a_recording_that_breaks_leaves_nothing(tmp_path, monkeypatch):
   assert not list(tmp_path.iterdir())
 
 
+def test_what_another_machine_recorded_meanwhile_is_taken(tmp_path, monkeypatch):
+  """Two machines, one disk: both find nothing and record; the first one's stays."""
+  planned = sweep.plan(_experiment('method=dt1'), tmp_path)
+  ((folder, recording),) = planned.recordings.items()
+  faster, write_card = [], recording_lib.write_card
+
+  def write_late(*args):
+    if not faster:
+      faster.append(folder)
+      record(recording, folder, rlds=False)
+    write_card(*args)
+
+  monkeypatch.setattr(recording_lib, 'write_card', write_late)
+  monkeypatch.setattr(recording_lib, 'writer_name', lambda: f'host-{len(faster)}')
+  workers.record_shard(planned, 0, 1)
+  assert faster
+  assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+  assert not sweep.missing_recordings(planned)
+
+
+def test_what_a_killed_process_left_is_removed_and_that_of_others_is_not(tmp_path):
+  host, _, _ = writer_name().rpartition('-')
+  gone = subprocess.Popen([sys.executable, '-c', ''])
+  gone.wait()
+  for name in (f'{host}-{gone.pid}', f'{host}-{os.getppid()}', 'elsewhere-1'):
+    (tmp_path / f'a.partial-{name}').mkdir()
+  record(Recording('maze/tunneled/9', episodes=2), tmp_path / 'a', rlds=False)
+  assert {path.name for path in tmp_path.iterdir()} == {
+    'a',
+    f'a.partial-{host}-{os.getppid()}',
+    'a.partial-elsewhere-1',
+  }
+
+
 def test_every_observation_form_can_be_recorded_with_the_same_ceiling(tmp_path):
   """The ceiling depends on the cells walked through, not on how they are shown."""
   ceilings = set()
@@ -187,8 +216,8 @@ def test_a_run_may_differ_in_further_fields_under_a_title_of_its_own(tmp_path):
   planned = sweep.plan(_experiment('method=dt1', ('method=dt1', changes, '')), tmp_path)
   (first, plain), (second, changed) = planned.runs.items()
   assert (first.name, second.name) == (
-    'dt1-labels20-seed0',
-    'dt1-wider-labels20-seed0',
+    'maze-dt1-labels20-seed0',
+    'maze-dt1-wider-labels20-seed0',
   )
   assert (plain.model.width, changed.model.width) == (8, 16)
   assert changed.title == 'DT1, wider!'
@@ -213,10 +242,10 @@ def test_a_run_that_starts_from_another_waits_for_its_stage(tmp_path):
   )
   first, second = planned.stages
   names = [folder.name for folder in first]
-  assert names == ['base-labels20-seed0', 'dt1-idm-finetuned-labels20-seed0']
+  assert names == ['maze-base-labels20-seed0', 'maze-dt1-idm-finetuned-labels20-seed0']
   ((folder, run),) = second.items()
-  assert folder.name == 'tuned-labels20-seed0'
-  assert run.initial == str(tmp_path / 'runs' / 'base-labels20-seed0')
+  assert folder.name == 'maze-tuned-labels20-seed0'
+  assert run.initial == str(tmp_path / 'runs' / 'maze-base-labels20-seed0')
   _record(planned)
   assert workers.run_shard(planned, 0, 1, stage=0) == 0
   assert workers.run_shard(planned, 0, 1, stage=1) == 0
@@ -243,6 +272,19 @@ def test_a_finished_run_of_another_config_is_not_taken_for_this_one(tmp_path, ca
   assert is_done(folder)
 
 
+def test_a_half_trained_run_of_another_config_keeps_its_status(tmp_path, capsys):
+  planned = sweep.plan(_experiment('method=dt1'), tmp_path)
+  _record(planned)
+  assert workers.run_shard(planned, 0, 1) == 0
+  (folder,) = planned.runs
+  write_status(folder, 'stopped')
+  config = _experiment('method=dt1')
+  config.overrides.training.num_steps = 3
+  assert workers.run_shard(sweep.plan(config, tmp_path), 0, 1) == 1
+  assert 'holds another run' in capsys.readouterr().err
+  assert json.loads((folder / 'status.json').read_text())['state'] == 'stopped'
+
+
 def test_no_run_starts_from_one_that_is_half_trained(tmp_path, capsys):
   tuned = {'title': 'tuned', 'initial': 'base'}
   planned = sweep.plan(
@@ -255,6 +297,6 @@ def test_no_run_starts_from_one_that_is_half_trained(tmp_path, capsys):
   _record(planned)
   assert workers.run_shard(planned, 0, 1, stage=0) == 0
   # As it is after a crash: checkpoints are there, the end was not reached.
-  write_status(tmp_path / 'runs' / 'base-labels20-seed0', 'running')
+  write_status(tmp_path / 'runs' / 'maze-base-labels20-seed0', 'running')
   assert workers.run_shard(planned, 0, 1, stage=1) == 1
   assert 'is not finished' in capsys.readouterr().err

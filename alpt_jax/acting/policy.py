@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from alpt_jax import returns
 from alpt_jax.models.decision_transformer import DecisionTransformer
-from alpt_jax.types import Array
+from alpt_jax.types import Array, Decision
 
 # What becomes of the joint actions that an environment does not accept.
 ILLEGAL = ('mask', 'noop')
@@ -70,13 +70,6 @@ class History(NamedTuple):
   returns_to_go: Array  # [B, C] float32, read only with a target return
   valid: Array  # [B, C] bool
   allowed: Array  # [B, A] bool
-
-
-class Decision(NamedTuple):
-  """What the policy chose."""
-
-  action: Array  # [B] int32, joint vocabulary; an allowed one unless illegal='noop'
-  return_to_go: Array | None  # [B] int32, the optimistic return; None without returns
 
 
 @functools.cache

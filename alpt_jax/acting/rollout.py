@@ -7,16 +7,16 @@ alone, not on its slot.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import dm_env
 import jax
 import numpy as np
 
 from alpt_jax import returns, specs
-from alpt_jax.acting.policy import ActingConfig, History, make_decide
+from alpt_jax.acting.policy import ActingConfig, History
 from alpt_jax.errors import UserError
-from alpt_jax.types import Array
+from alpt_jax.types import Array, Decision
 
 # Starts one episode: returns the environment and its first time step.
 StartFn = Callable[[], tuple[dm_env.Environment, dm_env.TimeStep]]
@@ -82,22 +82,21 @@ class Player:
   """A policy ready to play one environment.
 
   Attributes:
-    model: the decision transformer, or what else says by `context` how many
-      transitions it sees.
+    decide_fn: `(params, history, keys, greedy) -> Decision`, as `policy.make_decide`
+      makes it of a decision transformer and `baselines.cql` of a Q-network.
+    context: C, the transitions that it is shown.
     params: its parameters.
     config: the acting protocol.
     vocabulary: the joint vocabulary that it was trained with.
     spec: of the environment to be played.
-    decide_fn: `(params, history, keys, greedy) -> Decision`, where `model` is no
-      decision transformer and has a way of its own to choose.
   """
 
-  model: Any
+  decide_fn: Callable[..., Decision]
+  context: int
   params: object
   config: ActingConfig
   vocabulary: tuple[str, ...]
   spec: specs.EnvironmentSpec
-  decide_fn: Callable | None = None
 
 
 def play(
@@ -123,7 +122,6 @@ def play(
     num_slots: episodes that are decided for in one call.
     decision_fn: told of every decision, before it is acted upon.
   """
-  decide = player.decide_fn or make_decide(player.model, player.config)
   batch = _Slots(player, stage, min(num_slots, num_episodes))
   waiting = list(range(num_episodes))[::-1]
   scores: list[EpisodeScore | None] = [None] * num_episodes
@@ -133,7 +131,7 @@ def play(
   key = jax.random.key(seed)
   while batch.running.any():
     keys = _keys(key, batch.episodes, batch.num_steps)
-    decision = decide(player.params, batch.history(), keys, batch.greedy)
+    decision = player.decide_fn(player.params, batch.history(), keys, batch.greedy)
     if decision_fn is not None:
       batch.tell(decision, decision_fn)
     for slot, score in batch.step(np.asarray(decision.action), max_steps).items():
@@ -154,7 +152,7 @@ class _Slots:
   """The host's arrays behind a `History`, one row for each slot of a stage."""
 
   def __init__(self, player: Player, stage: Stage, size: int):
-    context, spec = player.model.context, player.spec
+    context, spec = player.context, player.spec
     self.size = size
     self.episodes = np.zeros(size, np.int32)
     self.num_steps = np.zeros(size, np.int32)
@@ -204,7 +202,7 @@ class _Slots:
     # Of shown padding too: nothing has been received there.
     self._returns_to_go[slot, self._valid[slot]] = self._target_return
 
-  def tell(self, decision, decision_fn: DecisionFn) -> None:
+  def tell(self, decision: Decision, decision_fn: DecisionFn) -> None:
     """Passes on what was decided in each running slot."""
     chosen, wanted = np.asarray(decision.action), [None] * self.size
     if decision.return_to_go is not None:

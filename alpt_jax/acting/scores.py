@@ -59,7 +59,7 @@ _RANDOM_AND_HUMAN = {
 # Table 4 of Venuto et al. (2023), Appendix C: CQL on 10,000 labelled frames after 100
 # iterations, how many updates each it does not say. Protocol and number of episodes
 # are not stated either: read it beside a score of ours, not against it.
-PAPER_CQL = {
+_PAPER_CQL = {
   'Asterix': 227.5,
   'Breakout': 12.3,
   'Freeway': 10.2,
@@ -98,7 +98,7 @@ def reference_returns(game: str) -> dict[str, float]:
 
 def paper_cql(game: str | None) -> float | None:
   """The paper's score of CQL in a game (Table 4), None where it has none."""
-  return PAPER_CQL.get(game)
+  return _PAPER_CQL.get(game)
 
 
 def returns_summary(scores: Sequence[EpisodeScore]) -> dict[str, float]:

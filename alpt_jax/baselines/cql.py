@@ -16,7 +16,7 @@ import optax
 
 from alpt_jax import losses
 from alpt_jax.baselines.quantile_network import QuantileNetwork, quantile_huber
-from alpt_jax.types import Array, Batch, Window
+from alpt_jax.types import Batch, Decision, Window
 
 Q_NETWORK = 'q_network'
 
@@ -183,13 +183,6 @@ def _target(config: CQLConfig, params, observations, window: Window):
 def _best_action(values, allowed):
   """`[B, A]` values -> `[B]` the allowed action of the largest."""
   return jnp.where(allowed, values, -jnp.inf).argmax(-1)
-
-
-class Decision(NamedTuple):
-  """What is done next, in the form that `acting.rollout` plays."""
-
-  action: Array  # [B] int32, joint vocabulary, an allowed one
-  return_to_go: None = None  # none is asked for
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import numpy as np
 
 from alpt_jax import specs
 from alpt_jax.data.mixture import Mixture, Stream
+from alpt_jax.data.shards import recorded_runs
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
@@ -30,7 +31,8 @@ class InputFigures:
       the batches.
     first_batch_s: wall time of the first batch.
     first_batch_cpu_s: its CPU time.
-    growth_mb: resident memory at the end over that after the first batch.
+    growth_mb: memory of its own at the end over that after the first batch; mapped
+      files do not count, as a pool's pages are the system's to drop.
     settled_growth_mb: the same over that after 200 batches; 0 if there were fewer.
   """
 
@@ -49,7 +51,7 @@ def open_pools(folders: Sequence[str]) -> list[RecordedSet]:
 
 
 def open_shards(folders: Sequence[str], cache: pathlib.Path) -> list[RecordedSet]:
-  """The games of RL Unplugged in `folders`, or in a recording's; scanned.
+  """All games of RL Unplugged in `folders` or below them; scanned.
 
   Raises:
     UserError: a folder holds no such files.
@@ -58,15 +60,16 @@ def open_shards(folders: Sequence[str], cache: pathlib.Path) -> list[RecordedSet
 
   sets = []
   for given in map(pathlib.Path, folders):
-    folder = next((p.parent for p in sorted(given.rglob('run_*-of-*'))), None)
-    if folder is None:
+    places = sorted({path.parent for path in given.rglob('run_*')})
+    runs_of = {place: runs for place in places if (runs := recorded_runs(place))}
+    if not runs_of:
       raise UserError(
-        f'{given}: expected files run_<r>-<i>-of-<n> of RL Unplugged there or one '
-        'folder below, found none. Record with --shards.'
+        f'{given}: expected files run_<r>-<i>-of-<n> of RL Unplugged there or below, '
+        'found none. Record with --shards.'
       )
-    runs = sorted({int(path.name.split('-')[0][4:]) for path in folder.glob('run_*')})
-    manifest = rl_unplugged.scan(str(folder.parent), folder.name, cache, runs=runs)
-    sets.append(ShardSet(manifest, str(folder.parent), cache))
+    for folder, runs in runs_of.items():
+      manifest = rl_unplugged.scan(str(folder.parent), folder.name, cache, runs=runs)
+      sets.append(ShardSet(manifest, str(folder.parent), cache))
   return sets
 
 
@@ -90,15 +93,15 @@ def measure(
   cpu, wall = time.process_time(), time.perf_counter()
   mixture.batch(first_step)
   first_cpu, first_wall = time.process_time() - cpu, time.perf_counter() - wall
-  memory = {0: resident_mb()}
+  memory = {0: own_mb()}
   cpu, walls = time.process_time(), [time.perf_counter()]
   for number in range(1, num_batches):
     mixture.batch(first_step + number)
     walls.append(time.perf_counter())
     if number == _SETTLED:
-      memory[number] = resident_mb()
+      memory[number] = own_mb()
   cpu = time.process_time() - cpu
-  last = resident_mb()
+  last = own_mb()
   rates = batch_size / np.array(
     [np.diff(part).mean() for part in _tenths(np.array(walls))]
   )
@@ -137,11 +140,11 @@ def _mixture(sets, window_length: int, batch_size: int) -> Mixture:
   return Mixture(streams, batch_size, seed=0)
 
 
-def resident_mb() -> float:
-  """Resident memory of this process, in MB; not a number where it is not known."""
+def own_mb(status: str = '/proc/self/status') -> float:
+  """Resident memory of this process that is no file's, in MB; NaN where unknown."""
   try:
-    lines = pathlib.Path('/proc/self/status').read_text().splitlines()
+    lines = pathlib.Path(status).read_text().splitlines()
   except OSError:
     return float('nan')
-  (kb,) = (line.split()[1] for line in lines if line.startswith('VmRSS'))
-  return int(kb) / 1024
+  kb = (line.split()[1] for line in lines if line.startswith('RssAnon:'))
+  return float(next(kb, 'nan')) / 1024

@@ -5,7 +5,7 @@
 
 pool    batches out of the pools of dataset folders, all games mixed equally
 stream  the same out of the RL Unplugged files that bin/record --shards wrote there,
-        or of folders of RL Unplugged itself
+        or of RL Unplugged itself, all games below a folder
 
 Figures are of an idle machine; on a busy one those per CPU-second still hold.
 """
@@ -25,7 +25,7 @@ from alpt_jax.experiment.identity import circumstances
 SECTIONS = ('pool', 'stream')
 
 _SECTIONS = flags.DEFINE_list('sections', list(SECTIONS), 'Which of them.')
-_DATA = flags.DEFINE_list('data', [], 'Dataset folders, a game each.')
+_DATA = flags.DEFINE_list('data', [], 'Dataset folders.')
 _BATCH = flags.DEFINE_integer('batch_size', 256, 'Windows per batch.', lower_bound=1)
 _LENGTH = flags.DEFINE_integer('window_length', 5, 'T; T + 1 frames.', lower_bound=1)
 _BATCHES = flags.DEFINE_integer('batches', 2_000, 'How many to read.', lower_bound=3)

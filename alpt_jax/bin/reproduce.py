@@ -48,13 +48,14 @@ _STAGE = flags.DEFINE_integer('stage', 0, 'Of which stage of the experiment.')
 
 def main(_):
   failed = []
-  for part in _parts():
-    planned = sweep.plan(part.config, part.folder, part.data)
-    planned = sweep.part_of(planned, *_pair('shard', _SHARD.value))
+  shard = _pair('shard', _SHARD.value)
+  # All are planned before any is begun: a wrong argument is no surprise at night.
+  shares = [(part, sweep.part_of(part.planned, *shard)) for part in _parts()]
+  for part, planned in shares:
     if _TASK.value == 'record':
       workers.record_shard(planned, *_pair('worker', _WORKER.value))
     elif _TASK.value == 'train':
-      workers.use_cache(planned.folder / 'compiled')
+      workers.use_cache(part.compiled)
       if workers.run_shard(planned, *_pair('worker', _WORKER.value), _STAGE.value):
         raise RunFailed(f'worker {_WORKER.value}: a run failed.')
     elif _DRY_RUN.value:
@@ -81,8 +82,7 @@ def _parts() -> list[experiments.Part]:
   if not _OUT.value:
     raise UserError('--out: expected a folder beside --config.')
   folder = pathlib.Path(_OUT.value)
-  data = pathlib.Path(_DATA.value) if _DATA.value else folder / 'data'
-  return [experiments.Part('', _CONFIG.value, folder, data)]
+  return [experiments.from_file(_CONFIG.value, folder, _DATA.value)]
 
 
 def _pair(flag: str, text: str) -> tuple[int, int]:

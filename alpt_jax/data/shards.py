@@ -18,6 +18,12 @@ from alpt_jax.types import Episode
 _SHARD = re.compile(r'run_(\d+)-(\d{5})-of-(\d{5})')
 
 
+def recorded_runs(folder: pathlib.Path) -> list[int]:
+  """The numbers of the runs whose shards lie in a folder, [] where there are none."""
+  matches = (_SHARD.fullmatch(path.name) for path in folder.glob('run_*'))
+  return sorted({int(match[1]) for match in matches if match})
+
+
 def choose_shards(
   place: str,
   listed: Iterable[str],

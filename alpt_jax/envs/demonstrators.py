@@ -12,12 +12,12 @@ from typing import Protocol
 import numpy as np
 
 from alpt_jax.envs.maze import Maze
-from alpt_jax.envs.moves import ORTHOGONAL, Cell, Moves, blocked_moves, neighbours
+from alpt_jax.envs.moves import Cell, Moves, blocked_moves, neighbours
 from alpt_jax.errors import UserError
 from alpt_jax.types import Episode
 
 
-def distances(walls: np.ndarray, goal: Cell, moves: Moves = ORTHOGONAL) -> np.ndarray:
+def distances(walls: np.ndarray, goal: Cell, moves: Moves) -> np.ndarray:
   """`[H, W]` int32 steps of the shortest way to `goal`; -1 where there is none."""
   row, column = (int(place) for place in goal)
   steps = np.full(walls.shape, -1, np.int32)
@@ -36,9 +36,7 @@ def distances(walls: np.ndarray, goal: Cell, moves: Moves = ORTHOGONAL) -> np.nd
   return steps
 
 
-def optimal_actions(
-  walls: np.ndarray, goal: Cell, moves: Moves = ORTHOGONAL
-) -> np.ndarray:
+def optimal_actions(walls: np.ndarray, goal: Cell, moves: Moves) -> np.ndarray:
   """`[H, W, A]` bool: True for every action that brings the goal a step nearer.
 
   All False on walls, on the goal and where the goal cannot be reached.
@@ -62,9 +60,7 @@ class EpsilonOptimal:
   make the demonstrations' actions easier to guess than the mazes make them.
   """
 
-  def __init__(
-    self, walls: np.ndarray, epsilon: float, seed: int, moves: Moves = ORTHOGONAL
-  ):
+  def __init__(self, walls: np.ndarray, epsilon: float, seed: int, moves: Moves):
     """Plays in one layout.
 
     Args:
@@ -136,7 +132,7 @@ def scripted_success(
   epsilon: float,
   within: int,
   seed: int,
-  moves: Moves = ORTHOGONAL,
+  moves: Moves,
 ) -> float:
   """The share of (start, goal) pairs that `EpsilonOptimal` solves in time.
 

@@ -18,14 +18,34 @@ from alpt_jax.envs.moves import (
   DIAGONAL,
   ORTHOGONAL,
   Moves,
-  blocked_moves,
+  check_joined,
   components,
 )
 from alpt_jax.errors import UserError, did_you_mean
 
 SIZE = 20  # section 5.6
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+  """A kind of maze.
+
+  Attributes:
+    has_blocks: single wall cells in an open room; else corridors.
+    moves: of its agent.
+  """
+
+  has_blocks: bool
+  moves: Moves
+
+
 # A form's place here is part of its layouts' seeds: append only.
-FORMS = ('blocked', 'tunneled', 'diagonal')
+_FORMS = {
+  'blocked': _Form(has_blocks=True, moves=ORTHOGONAL),
+  'tunneled': _Form(has_blocks=False, moves=ORTHOGONAL),
+  'diagonal': _Form(has_blocks=True, moves=DIAGONAL),
+}
+FORMS = tuple(_FORMS)
 
 _NUM_BLOCKS = 20  # ours: the paper gives no number
 _MAX_TRIES = 2000  # about half a second
@@ -49,13 +69,13 @@ class MazeName:
 
   def __str__(self) -> str:
     """The name that `parse_name` reads back."""
-    blocks = '' if self.form == 'tunneled' else f':{self.num_blocks}'
+    blocks = f':{self.num_blocks}' if _FORMS[self.form].has_blocks else ''
     return f'maze/{self.form}{blocks}/{self.layout_seed}'
 
   @property
   def moves(self) -> Moves:
     """How the agent moves there."""
-    return DIAGONAL if self.form == 'diagonal' else ORTHOGONAL
+    return _FORMS[self.form].moves
 
 
 def parse_name(name: str, size: int = SIZE) -> MazeName:
@@ -76,12 +96,13 @@ def parse_name(name: str, size: int = SIZE) -> MazeName:
     raise UserError(
       f"maze name '{name}': unknown form '{form}'{did_you_mean(form, FORMS)}"
     )
-  if colon and form == 'tunneled':
+  has_blocks = _FORMS[form].has_blocks
+  if colon and not has_blocks:
     raise UserError(
       f"maze name '{name}': a {form} maze has no number of blocks, found "
       f"'{blocks}'. Write maze/{form}/{parts[2]}."
     )
-  num_blocks = 0 if form == 'tunneled' else _NUM_BLOCKS
+  num_blocks = _NUM_BLOCKS if has_blocks else 0
   if colon:
     num_blocks = _whole_number(blocks, name, 'number of blocks')
   parsed = MazeName(form, num_blocks, _whole_number(parts[2], name, 'layout seed'))
@@ -125,7 +146,7 @@ def layout(name: str | MazeName, size: int = SIZE) -> np.ndarray:
   name = parse_name(str(name), size)
   entropy = (FORMS.index(name.form), name.num_blocks, name.layout_seed)
   rng = np.random.default_rng(np.random.SeedSequence(entropy))
-  if name.form == 'tunneled':
+  if not _FORMS[name.form].has_blocks:
     return _tunneled(rng, size)
   for _ in range(_MAX_TRIES):
     walls = _blocked(rng, size, name.num_blocks)
@@ -180,12 +201,10 @@ def _tunneled(rng, size: int) -> np.ndarray:
 
 def _is_connected(walls: np.ndarray) -> bool:
   """True where any free cell reaches all others (or there is none)."""
-  return components(walls).max() <= 0
+  return components(walls, ORTHOGONAL).max() <= 0
 
 
-def checked_walls(
-  walls: np.ndarray, name: str, moves: Moves = ORTHOGONAL
-) -> np.ndarray:
+def checked_walls(walls: np.ndarray, name: str, moves: Moves) -> np.ndarray:
   """A read-only copy of hand-drawn walls, once they make a playable maze.
 
   Raises:
@@ -200,10 +219,6 @@ def checked_walls(
       f'free cells, all connected; found shape {list(walls.shape)} with '
       f'{int((~walls).sum())} free cells.'
     )
-  if blocked_moves(walls, moves)[~walls].all():
-    raise UserError(
-      f'{name}, walls: expected a free cell that a move ({", ".join(moves)}) leads '
-      'to another, found none. Draw a wider maze.'
-    )
+  check_joined(walls, moves, f'{name}, walls')
   walls.flags.writeable = False
   return walls

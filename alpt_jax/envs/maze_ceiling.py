@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alpt_jax.envs.moves import ORTHOGONAL, Moves, blocked_moves
+from alpt_jax.envs.moves import Moves, blocked_moves
 from alpt_jax.errors import UserError
 
 
@@ -10,7 +10,7 @@ def ceiling(
   walls: np.ndarray,
   cells_before: np.ndarray,
   cells_after: np.ndarray,
-  moves: Moves = ORTHOGONAL,
+  moves: Moves,
 ) -> float:
   """The accuracy that no inverse dynamics model can beat, on these transitions.
 

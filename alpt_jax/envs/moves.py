@@ -31,7 +31,7 @@ DIAGONAL: Moves = {
 }
 
 
-def neighbours(values: np.ndarray, outside, moves: Moves = ORTHOGONAL) -> np.ndarray:
+def neighbours(values: np.ndarray, outside, moves: Moves) -> np.ndarray:
   """`[H, W]` values -> `[H, W, A]`, the value of the cell each move points at."""
   padded = np.pad(values, 1, constant_values=outside)
   height, width = values.shape
@@ -44,12 +44,12 @@ def neighbours(values: np.ndarray, outside, moves: Moves = ORTHOGONAL) -> np.nda
   )
 
 
-def blocked_moves(walls: np.ndarray, moves: Moves = ORTHOGONAL) -> np.ndarray:
+def blocked_moves(walls: np.ndarray, moves: Moves) -> np.ndarray:
   """`[H, W, A]` bool: True where a move would bump; the outside is wall."""
   return neighbours(walls, True, moves)
 
 
-def components(walls: np.ndarray, moves: Moves = ORTHOGONAL) -> np.ndarray:
+def components(walls: np.ndarray, moves: Moves) -> np.ndarray:
   """`[H, W]` int32, from 0: cells of one number reach each other; -1 on walls."""
   numbers = np.full(walls.shape, -1, np.int32)
   unseen = dict.fromkeys(map(tuple, np.argwhere(~walls).tolist()))
@@ -68,11 +68,24 @@ def components(walls: np.ndarray, moves: Moves = ORTHOGONAL) -> np.ndarray:
   return numbers
 
 
+def check_joined(walls: np.ndarray, moves: Moves, place: str) -> None:
+  """Refuses walls between which nobody can take a step.
+
+  Raises:
+    UserError: no two cells are joined by a move; `place` is named.
+  """
+  if blocked_moves(walls, moves)[~walls].all():
+    raise UserError(
+      f'{place}: expected a free cell that a move ({", ".join(moves)}) leads to '
+      'another, found none. Draw a wider maze.'
+    )
+
+
 def start_goal_pairs(
   walls: np.ndarray,
   num_pairs: int,
   seed: int,
-  moves: Moves = ORTHOGONAL,
+  moves: Moves,
   goal: Cell | None = None,
 ) -> np.ndarray:
   """Draws (start, goal) cells uniformly from all pairs that an agent can walk.
@@ -88,28 +101,23 @@ def start_goal_pairs(
     goal: of every pair, a cell that some move leaves; None draws one for each.
 
   Returns:
-    `[P, 2, 2]` int64 free cells, start and goal different; fewer than P with a fixed
-    `goal`, by as many as were drawn to start on it.
+    `[P, 2, 2]` int64 free cells, start and goal different.
 
   Raises:
     UserError: no two cells are joined.
   """
-  if blocked_moves(walls, moves)[~walls].all():
-    raise UserError(
-      f'start and goal: expected walls that leave two cells joined by a move '
-      f'({", ".join(moves)}), found none. Draw another layout.'
-    )
+  check_joined(walls, moves, 'start and goal')
   free = np.argwhere(~walls)
   component = components(walls, moves)[~walls]
   rng = np.random.default_rng(seed)
   pairs = np.empty((0, 2), np.int64)
   while len(pairs) < num_pairs:
-    goals = rng.integers(len(free), size=num_pairs)
+    if goal is None:
+      goals = rng.integers(len(free), size=num_pairs)
+    else:
+      goals = np.repeat(np.flatnonzero((free == goal).all(-1)), num_pairs)
     starts = rng.integers(len(free) - 1, size=num_pairs)
     starts += starts >= goals  # skips the goal
-    if goal is not None:
-      goals[:] = np.flatnonzero((free == goal).all(-1))
     joined = component[starts] == component[goals]
     pairs = np.concatenate([pairs, np.stack([starts, goals], axis=1)[joined]])
-  pairs = pairs[:num_pairs]
-  return free[pairs[pairs[:, 0] != pairs[:, 1]]]
+  return free[pairs[:num_pairs]]

@@ -64,7 +64,7 @@ class AtariArena:
     def note(episode, step, action, wanted):
       del episode, step
       caption = player.vocabulary[action]
-      if wanted is not None:  # behaviour cloning asks for none
+      if wanted is not None:  # methods without returns ask for none
         caption += f'  return {wanted}'
       frames.append(_captioned(environment.screen(), caption))
 

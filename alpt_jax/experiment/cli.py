@@ -60,6 +60,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
   except (UserError, flags.Error, ValueError, AttributeError, KeyError) as error:
     sys.exit(_say('error', _last_words(error), USER_ERROR))
+  except ModuleNotFoundError as error:
+    if (error.name or '').partition('.')[0] != 'configs':
+      raise
+    text = f'--config: imports {error.name}, which is not here. '
+    sys.exit(_say('error', text + 'Run from the project folder.', USER_ERROR))
   if len(rest) > 1:
     sys.exit(_say('error', f'unexpected argument {rest[1]!r}', USER_ERROR))
   return rest

@@ -124,6 +124,12 @@ def _check_combinations(config, found: _Findings) -> None:
       'acting.target_return',
       f'method {config.method} sees no returns, found {config.acting.target_return}',
     )
+    found.need(
+      not method.is_q_learning or config.cql.num_frames <= model.num_transitions,
+      'cql.num_frames',
+      f'expected at most model.num_transitions {model.num_transitions}, found '
+      f'{config.cql.num_frames}',
+    )
   found.need(
     config.phase == 'finetune' or not config.initial,
     'initial',
@@ -155,10 +161,4 @@ def _check_combinations(config, found: _Findings) -> None:
     0 < model.context < model.num_transitions,
     'model.context',
     f'expected 1 to model.num_transitions - 1, found {model.context}',
-  )
-  found.need(
-    config.cql.num_frames <= model.num_transitions,
-    'cql.num_frames',
-    f'expected at most model.num_transitions {model.num_transitions}, found '
-    f'{config.cql.num_frames}',
   )

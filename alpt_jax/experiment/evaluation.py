@@ -4,17 +4,15 @@ import json
 import pathlib
 from typing import Any
 
-from alpt_jax import specs
+from alpt_jax import methods, specs
 from alpt_jax.acting import scores
 from alpt_jax.acting.rollout import Player
-from alpt_jax.baselines import cql
-from alpt_jax.baselines.cql import Q_NETWORK, CQLConfig
-from alpt_jax.experiment import idm_scores, playing
+from alpt_jax.experiment import idm_scores, models, playing
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
 from alpt_jax.experiment.models import State, Steps
+from alpt_jax.methods import IDM
 from alpt_jax.specs import Protocol
-from alpt_jax.training.step import IDM, POLICY
 
 
 class Evaluator:
@@ -49,9 +47,10 @@ class Evaluator:
       self._spec, protocol, config.evaluation.num_episodes, config.seed
     )
     self._references = self._arena.references() if self.can_play else {}
-    published = scores.paper_cql(specs.atari_game(self._spec))
-    if isinstance(self._step_config, CQLConfig) and published is not None:
-      self._references['score_paper_cql'] = published
+    if methods.get(config.method).is_q_learning:
+      published = scores.paper_cql(specs.atari_game(self._spec))
+      if published is not None:
+        self._references['score_paper_cql'] = published
 
   @property
   def can_play(self) -> bool:
@@ -85,18 +84,14 @@ class Evaluator:
     )
 
   def _player(self, state: State) -> Player:
-    steps, acting = self._step_config, self._config.acting
-    if not isinstance(steps, CQLConfig):
-      return Player(
-        steps.policy, state.params[POLICY], acting, self._vocabulary, self._spec
-      )
+    trainer = models.trainer(self._step_config)
     return Player(
-      steps.network,
-      state.params[Q_NETWORK],
-      acting,
-      self._vocabulary,
-      self._spec,
-      cql.make_decide(steps.network, self._config.cql.epsilon),
+      decide_fn=trainer.make_decide(self._step_config, self._config),
+      context=self._step_config.policy.context,
+      params=state.params[trainer.policy_name],
+      config=self._config.acting,
+      vocabulary=self._vocabulary,
+      spec=self._spec,
     )
 
 

@@ -12,14 +12,18 @@ from alpt_jax.experiment.records import read_record
 ALL_LABELS = 'all'
 
 
+def budget(config: RunConfig) -> int | str:
+  """How many of the target's actions a run knows, or 'all'."""
+  return ALL_LABELS if methods.get(config.method).all_labelled else config.data.labels
+
+
 def knowledge(config: RunConfig, data: RunData) -> dict[str, Any]:
   """What a run knows of which environment's actions, for `identity.json`."""
-  all_labelled = methods.get(config.method).all_labelled
   return {
     'environment': data.target.spec.name,
     'phase': config.phase,
     'sources': [source.spec.name for source in data.sources],
-    'labels': ALL_LABELS if all_labelled else config.data.labels,
+    'labels': budget(config),
     'label_hash': data.labels.hash,
   }
 
@@ -77,15 +81,17 @@ def check_taught(config: RunConfig, base: RunConfig) -> None:
 
   A run may come from another method where that taught them the same: the actions
   recorded in the sources are the same lesson for any DT, but a DT that has learnt
-  relabelled actions is no start for a method without an IDM (section 5.2).
+  relabelled actions is no start for a method without an IDM (section 5.2). Of a
+  finetuned run only the models that it had inherited itself were ever pretrained.
 
   Args:
     config: of a run that starts from another one, `config.initial`.
     base: the other run's.
 
   Raises:
-    UserError: the base is of a method without pretraining, has no such model, or
-      taught it otherwise than any phase of this method does.
+    UserError: the base is of a method without pretraining, has no such model, began
+      it afresh in its finetuning, or taught it otherwise than any phase of this method
+      does.
   """
   method, place = methods.get(config.method), f'{config.initial}: method {base.method}'
   if not methods.get(base.method).is_pretrained:
@@ -99,6 +105,12 @@ def check_taught(config: RunConfig, base: RunConfig) -> None:
       raise UserError(
         f'{place} trained no {model} in phase {base.phase}, which method '
         f'{config.method} starts from. Start from a run that did.'
+      )
+    if base.phase == 'finetune' and model not in methods.get(base.method).inherits:
+      raise UserError(
+        f'{place} began its {model} afresh in phase finetune, and method '
+        f'{config.method} starts from a pretrained one. Start from a run of '
+        f'{config.method}, or of phase sources.'
       )
     known = [methods.taught(config.method, phase, model) for phase in method.phases]
     if found not in known:

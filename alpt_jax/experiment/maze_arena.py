@@ -34,7 +34,6 @@ class MazeArena:
     self._maze = maze.from_spec(spec)
     self._within = spec.protocol.max_episode_steps
     self._seed = seed
-    # Fewer than `num_episodes` where a fixed goal was drawn as a start.
     self._pairs = maze.start_goal_pairs(
       self._maze.walls,
       num_episodes,

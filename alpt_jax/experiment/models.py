@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from alpt_jax import methods
+from alpt_jax.acting import policy as acting_policy
 from alpt_jax.baselines import cql
-from alpt_jax.baselines.cql import CQLConfig, CQLState
+from alpt_jax.baselines.cql import Q_NETWORK, CQLConfig, CQLState
 from alpt_jax.baselines.quantile_network import QuantileNetwork
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import lineage
 from alpt_jax.experiment.config import RunConfig, from_mapping
+from alpt_jax.methods import IDM, POLICY
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.models.vocabulary import grow
@@ -22,8 +23,6 @@ from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.optimizer import OptimizerConfig
 from alpt_jax.training.step import (
-  IDM,
-  POLICY,
   StepConfig,
   TrainState,
   abstract_state,
@@ -64,22 +63,38 @@ State = TrainState | CQLState
 
 
 class Trainer(NamedTuple):
-  """How what `build` returned begins and learns.
+  """How what `build` returned begins, learns and plays.
 
   Attributes:
     init_state: `(steps, window, seed) -> state`.
     abstract_state: `(steps, window)` -> the state's shapes.
     make_step: `steps -> step(state, batch, key) -> (state, metrics)`, jitted.
+    policy_name: of the model that plays, among the state's parameters.
+    make_decide: `(steps, config)` -> how it chooses, see `rollout.Player.decide_fn`.
   """
 
   init_state: Callable
   abstract_state: Callable
   make_step: Callable
+  policy_name: str
+  make_decide: Callable
 
 
 _TRAINERS = {
-  StepConfig: Trainer(init_state, abstract_state, make_joint_step),
-  CQLConfig: Trainer(cql.init_state, cql.abstract_state, cql.make_cql_step),
+  StepConfig: Trainer(
+    init_state,
+    abstract_state,
+    make_joint_step,
+    POLICY,
+    lambda steps, config: acting_policy.make_decide(steps.policy, config.acting),
+  ),
+  CQLConfig: Trainer(
+    cql.init_state,
+    cql.abstract_state,
+    cql.make_cql_step,
+    Q_NETWORK,
+    lambda steps, config: cql.make_decide(steps.network, config.cql.epsilon),
+  ),
 }
 
 
@@ -197,6 +212,7 @@ def placed_shapes(steps: Steps, example: Window, mesh) -> State:
 def inherit(
   state: TrainState,
   config: RunConfig,
+  origin: Origin,
   vocabulary: tuple[str, ...],
   observation: ObservationSpec,
   example: Window,
@@ -211,18 +227,18 @@ def inherit(
   Args:
     state: fresh, with the models of this run.
     config: of this run; `initial` is the other run's folder.
+    origin: what that run's checkpoint says of itself; `lineage.check_taught` has
+      passed it.
     vocabulary: this run's, which starts with the other's.
     observation: of this run's target.
     example: one window of this run.
     mesh: where the parameters go.
 
   Raises:
-    UserError: the other run saw observations of another form, has another
-      architecture, lacks a model that this one inherits, or was taught otherwise.
+    UserError: the other run saw observations of another form, or has another
+      architecture.
   """
   workdir, num_heads = config.initial, config.model.num_heads
-  origin = read_origin(workdir)
-  lineage.check_taught(config, origin.config)
   if origin.environment.observation != observation:
     raise UserError(
       f'{workdir}: was trained on observations {origin.environment.observation}, the '

@@ -6,7 +6,9 @@ the card of a dataset.
 
 import contextlib
 import dataclasses
+import glob
 import json
+import os
 import pathlib
 import shlex
 import shutil
@@ -20,6 +22,10 @@ from alpt_jax.data.card import make_card, write_card
 from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.envs import demonstrators, maze, maze_ceiling, maze_picture
 from alpt_jax.errors import UserError
+from alpt_jax.experiment.records import PARTIAL, write_record, writer_name
+
+# Beside a dataset: how it was recorded.
+RECORDING = 'recording.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +63,7 @@ def record(recording: Recording, folder: pathlib.Path, *, rlds: bool = True) -> 
     UserError: something cannot be recorded as asked, or the folder exists.
   """
   check_positive('episodes', recording.episodes)
-  with new_folder(folder, recording.seed) as partial:
+  with new_folder(folder, recording) as partial:
     environment = maze.Maze(
       recording.environment,
       recording.observation,
@@ -93,23 +99,51 @@ def record(recording: Recording, folder: pathlib.Path, *, rlds: bool = True) -> 
 
 
 @contextlib.contextmanager
-def new_folder(folder: pathlib.Path, seed: int) -> Iterator[pathlib.Path]:
+def new_folder(folder: pathlib.Path, recording: Any) -> Iterator[pathlib.Path]:
   """Gives a folder to write to that takes its name when all went well.
 
+  Several machines that share a disk may record the same at once: each writes to a
+  folder of its own.
+
+  Args:
+    folder: where the dataset shall be.
+    recording: a dataclass that says how it was recorded, `seed` among its fields;
+      kept beside the data.
+
   Raises:
-    UserError: the folder exists, or the seed is negative.
+    UserError: the folder exists, now or at the end, or the seed is negative.
   """
+  seed = recording.seed
   if folder.exists():
     raise UserError(f'{folder}: exists. Remove it or record into another folder.')
   if seed < 0:
     raise UserError(f'seed: expected 0 or more, found {seed}.')
-  partial = folder.with_name(f'{folder.name}.partial')
-  shutil.rmtree(partial, ignore_errors=True)
+  _remove_abandoned(folder)
+  partial = folder.with_name(f'{folder.name}.{PARTIAL}{writer_name()}')
   try:
     yield partial
-    partial.rename(folder)
+    write_record(partial / RECORDING, dataclasses.asdict(recording))
+    try:
+      partial.rename(folder)
+    except OSError as error:
+      if not folder.exists():
+        raise
+      message = f'{folder}: was recorded by another process meanwhile.'
+      raise UserError(message) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_abandoned(folder: pathlib.Path) -> None:
+  """Removes what processes of this machine left that were killed while they wrote."""
+  host, _, _ = writer_name().rpartition('-')
+  for partial in folder.parent.glob(f'{glob.escape(folder.name)}.{PARTIAL}{host}-*'):
+    try:
+      os.kill(int(partial.name.rpartition('-')[2]), 0)
+    except ProcessLookupError:
+      shutil.rmtree(partial, ignore_errors=True)
+    except (ValueError, PermissionError):
+      continue  # another machine's, or another user's
 
 
 def check_positive(field: str, count: int) -> None:

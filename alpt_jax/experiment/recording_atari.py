@@ -85,7 +85,7 @@ def record_atari(
     )
   spec = _spec(recording)
   epsilon = recording.epsilon
-  with new_folder(folder, recording.seed) as partial:
+  with new_folder(folder, recording) as partial:
     environment = Atari(spec, recording.seed)
     # A schedule ends at 0, so a game without a script is refused at once.
     lowest = demonstrators.epsilon_schedule(1) if epsilon is None else epsilon

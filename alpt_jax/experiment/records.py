@@ -3,14 +3,23 @@
 import json
 import os
 import pathlib
+import socket
 from typing import Any
 
 from alpt_jax.errors import UserError
 
+# Of files and folders that are being written; behind it stands by whom.
+PARTIAL = 'partial-'
+
+
+def writer_name() -> str:
+  """This process among all that may write to one disk, those of other machines too."""
+  return f'{socket.gethostname()}-{os.getpid()}'
+
 
 def write_record(path: pathlib.Path, fields: dict[str, Any]) -> None:
   """Writes a file that a crash can never leave half-written."""
-  partial = path.with_name(f'{path.name}.partial')
+  partial = path.with_name(f'{path.name}.{PARTIAL}{writer_name()}')
   partial.write_text(json.dumps(fields, indent=2) + '\n')
   os.replace(partial, path)
 

@@ -24,7 +24,10 @@ from alpt_jax.types import Window
 
 # What the progress line shows; metrics.jsonl holds everything.
 _SHOWN = frozenset(
-  {'idm_loss', 'policy_loss', 'idm_accuracy', 'success_sampled', 'success_greedy'}
+  {
+    *('idm_loss', 'policy_loss', 'idm_accuracy'),
+    *('success_sampled', 'success_greedy', 'score'),
+  }
 )
 
 
@@ -43,9 +46,10 @@ class Run:
       UserError: a dataset or the initial checkpoint does not fit.
     """
     self.config = config
-    origin = trained
-    if origin is None and config.initial:
-      origin = models.read_origin(config.initial)
+    self._base = None  # what the initial run's checkpoint says of itself
+    if config.initial and trained is None:
+      self._base = models.read_origin(config.initial)
+    origin = trained or self._base
     vocabulary = origin.vocabulary if origin else ()
     self.data = datasets.load(config, vocabulary, with_sources=trained is None)
     self.origin = Origin(
@@ -66,9 +70,9 @@ class Run:
         f'training.batch_size: expected a multiple of the {self.mesh.size} devices, '
         f'found {config.training.batch_size}.'
       )
-    if config.initial and trained is None:
+    if self._base:
       lineage.check(config.initial, self.data)
-      lineage.check_taught(config, origin.config)
+      lineage.check_taught(config, self._base.config)
     self.evaluator = Evaluator(config, self.data, self.step_config)
 
   def _return_range(self, origin: Origin | None) -> tuple[int, int]:
@@ -102,6 +106,7 @@ class Run:
       state = models.inherit(
         state,
         self.config,
+        self._base,
         self.data.vocabulary,
         self._observation,
         self.example,

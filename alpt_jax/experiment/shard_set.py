@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alpt_jax.data import labels as labelling
-from alpt_jax.data import slices
+from alpt_jax.data import shards, slices
 from alpt_jax.data.card import make_card
 from alpt_jax.data.labels import Labels
 from alpt_jax.data.manifest import Manifest
@@ -126,7 +126,7 @@ def card_of_shards(folder: pathlib.Path) -> dict[str, Any]:
   from alpt_jax.data import rl_unplugged  # which imports TensorFlow
 
   root, game = os.fspath(folder.parent), folder.name
-  runs = sorted({int(path.name.split('-')[0][4:]) for path in folder.glob('run_*-*')})
+  runs = shards.recorded_runs(folder)
   with tempfile.TemporaryDirectory() as cache:
     manifest = rl_unplugged.scan(root, game, cache, runs)
   columns, num_unchanged = [], 0

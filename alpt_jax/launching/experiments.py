@@ -15,7 +15,7 @@ from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.run import is_done
 from alpt_jax.launching import sweep, workers
 from alpt_jax.launching.sweep import load_config_file
-from alpt_jax.report import page, summary
+from alpt_jax.report import claims, page, summary
 
 _FOLDER = pathlib.Path('configs/paper')
 _SHARED = 'experiment'  # what they have in common; itself none
@@ -31,12 +31,27 @@ class Part:
     config: as `sweep.plan` takes it.
     folder: where it is written.
     data: where its datasets are recorded; shared by experiments of one size.
+    compiled: where compiled programs are kept; shared by all experiments.
+    planned: its runs, every one checked.
   """
 
   name: str
   config: ml_collections.ConfigDict
   folder: pathlib.Path
   data: pathlib.Path
+  compiled: pathlib.Path
+  planned: sweep.Sweep
+
+
+def from_file(config: ml_collections.ConfigDict, folder: pathlib.Path, data='') -> Part:
+  """An experiment of a file of its own, whose parts have no names."""
+  return _planned('', config, folder, data or folder / 'data', folder)
+
+
+def _planned(name: str, config, folder, data, root) -> Part:
+  data = pathlib.Path(data)
+  planned = sweep.plan(config, folder, data)
+  return Part(name, config, folder, data, root / 'compiled', planned)
 
 
 def find(
@@ -77,19 +92,18 @@ def _part(stem: str, part: str, root, arguments, data: str) -> Part:
     config = load_config_file(_FOLDER / f'{stem}.py').get_config(f'part={part},{text}')
   except ValueError as error:
     raise UserError(f'{stem}/{part}: {error}') from error
-  size, seed = config.size, arguments.get('data_seed') or '0'
+  size, seed = config.size, config.record.get('seed', 0)
   words = ['data', *([] if size == 'twin' else [size])]
-  words += [] if seed == '0' else [f'seed{seed}']
-  return Part(
-    name=f'{stem}/{part}',
-    config=config,
-    folder=root / config.experiment,
-    data=pathlib.Path(data) if data else root / '-'.join(words),
-  )
+  words += [f'seed{seed}'] if seed else []
+  place = data or root / '-'.join(words)
+  return _planned(f'{stem}/{part}', config, root / config.experiment, place, root)
 
 
 def forecast(part: Part, planned: sweep.Sweep, num_workers: int) -> str:
-  """What a part has to do, in one line; costs were measured at the twins' size."""
+  """What one machine has to do of a part, in one line.
+
+  Costs were measured at the twins' size.
+  """
   done = sum(is_done(folder) for folder in planned.runs)
   missing = len(sweep.missing_recordings(planned))
   text = f'{planned.name}: {len(planned.runs)} runs, {done} of them done, in '
@@ -107,7 +121,7 @@ def reproduce(
 
   Args:
     part: which.
-    planned: its runs, or one machine's share of them.
+    planned: one machine's share of its runs, or all.
     again: the command that those processes run, without what tells them their task.
     num_workers: processes at a time.
 
@@ -120,10 +134,11 @@ def reproduce(
   """
   print(forecast(part, planned, num_workers), flush=True)
   planned.folder.mkdir(parents=True, exist_ok=True)
-  write_record(planned.folder / 'experiment.json', sweep.describe(part.config))
-  if sweep.missing_recordings(planned):
+  described = sweep.describe(part.config, part.planned, part.data)
+  write_record(planned.folder / claims.EXPERIMENT, described)
+  if missing := sweep.missing_recordings(planned):
     # Processes of their own: what TensorFlow takes is given back when they end.
-    for code in _run([*again, '--task=record'], num_workers):
+    for code in _run([*again, '--task=record'], min(num_workers, len(missing))):
       if code:
         message = f'{planned.name}: a dataset could not be recorded, see above.'
         raise {cli.USER_ERROR: UserError}.get(code, RunFailed)(message)

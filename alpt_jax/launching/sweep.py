@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,11 @@ import ml_collections
 
 from alpt_jax import methods
 from alpt_jax.errors import UserError
+from alpt_jax.experiment import lineage
 from alpt_jax.experiment.config import RunConfig, from_mapping
-from alpt_jax.experiment.recording import Recording
+from alpt_jax.experiment.recording import RECORDING, Recording
 from alpt_jax.experiment.records import read_record
 from alpt_jax.experiment.run import is_done
-
-# Beside a dataset that an experiment recorded: how.
-RECORDING = 'recording.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +86,13 @@ def plan(
     fields.update(config.overrides)
     fields.update(changes)
     drafts.append((fields, name))
-  has_targets = len({fields.target for fields, _ in drafts}) > 1
   places: dict[str, pathlib.Path] = {}
   runs: dict[pathlib.Path, RunConfig] = {}
   recordings: dict[pathlib.Path, Any] = {}
   for fields, name in drafts:
     fields.initial = str(places.get(fields.initial, fields.initial))
     run = from_mapping(fields)
-    place = folder / 'runs' / _run_name(run, has_targets)
+    place = folder / 'runs' / _run_name(run)
     if place in runs or name in places:
       raise UserError(f'{config.experiment}: two of its runs are {place.name}.')
     runs[place] = run
@@ -116,9 +114,9 @@ def load_config_file(path: pathlib.Path):
   return module
 
 
-def _run_name(run: RunConfig, has_targets: bool) -> str:
-  words = (*([run.target] if has_targets else ()), run.title)
-  slug = re.sub('[^a-z0-9]+', '-', ' '.join(words).lower()).strip('-')
+def _run_name(run: RunConfig) -> str:
+  """One name for a run, however much of its experiment is asked for at once."""
+  slug = re.sub('[^a-z0-9]+', '-', f'{run.target} {run.title}'.lower()).strip('-')
   return f'{slug}-labels{run.data.labels}-seed{run.seed}'
 
 
@@ -141,13 +139,33 @@ def _recordings_of(run: RunConfig, fields: Mapping[str, Any], data: pathlib.Path
     yield pathlib.Path(folder), recording
 
 
-def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """What a report must know of an experiment beside its runs, in plain JSON types."""
+def describe(
+  config: ml_collections.ConfigDict, sweep: Sweep, data: pathlib.Path
+) -> dict[str, Any]:
+  """What a report must know of an experiment beside its runs, in plain JSON types.
+
+  Args:
+    config: of the experiment.
+    sweep: all of it; a run that left no trace is missed by its report.
+    data: where its datasets are.
+  """
   return {
     'name': config.experiment,
     'title': config.get('title', ''),
     'size': config.get('size', ''),
     'claims': json.loads(json.dumps(list(config.get('claims', ())))),
+    'data': os.path.relpath(data, sweep.folder),
+    'planned': [
+      {
+        'folder': folder.name,
+        'target': run.target,
+        'method': run.title,
+        'labels': lineage.budget(run),
+        'seed': run.seed,
+        'phase': run.phase,
+      }
+      for folder, run in sweep.runs.items()
+    ],
   }
 
 
@@ -188,17 +206,24 @@ def part_of(sweep: Sweep, index: int, count: int) -> Sweep:
       f'apart (runs of one pretraining stay together), found {count} machines. Use '
       'fewer, or more --seeds.'
     )
-  shares: list[list[pathlib.Path]] = [[] for _ in range(count)]
-  lengths = [0] * count
   steps = {folder: run.training.num_steps for folder, run in sweep.runs.items()}
-  for family in sorted(families, key=lambda own: -sum(steps[f] for f in own)):
-    freest = lengths.index(min(lengths))
-    shares[freest] += family
-    lengths[freest] += sum(steps[folder] for folder in family)
-  mine = {f: run for f, run in sweep.runs.items() if f in set(shares[index])}
+  lengths = [sum(steps[folder] for folder in family) for family in families]
+  share = {f for family in deal(families, lengths, count)[index] for f in family}
+  mine = {f: run for f, run in sweep.runs.items() if f in share}
   needed = {d for run in mine.values() for d in (run.data.target, *run.data.sources)}
   recordings = {f: r for f, r in sweep.recordings.items() if str(f) in needed}
   return dataclasses.replace(sweep, runs=mine, recordings=recordings)
+
+
+def deal(items: Sequence[Any], lengths: Sequence[int], count: int) -> list[list[Any]]:
+  """Items in `count` shares of about equal length: the longest first, to the freest."""
+  shares: list[list[Any]] = [[] for _ in range(count)]
+  sums = [0] * count
+  for index in sorted(range(len(items)), key=lambda index: -lengths[index]):
+    freest = sums.index(min(sums))
+    shares[freest].append(items[index])
+    sums[freest] += lengths[index]
+  return shares
 
 
 def _families(runs: Mapping[pathlib.Path, RunConfig]) -> list[list[pathlib.Path]]:

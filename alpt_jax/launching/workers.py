@@ -5,22 +5,20 @@ programs; workers share the machine by one core each where it has several. A run
 that is done is skipped, one that failed is shown and does not stop the others.
 """
 
-import dataclasses
 import os
 import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 
 from alpt_jax.errors import RunFailed, UserError
-from alpt_jax.experiment.config import RunConfig, claim_workdir
+from alpt_jax.experiment.config import claim_workdir
 from alpt_jax.experiment.recording import Recording, record
-from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.run import Run, is_done, write_status
-from alpt_jax.launching.sweep import RECORDING, Sweep
+from alpt_jax.launching.sweep import Sweep, deal
 
 
 def record_shard(sweep: Sweep, index: int, count: int) -> None:
@@ -29,35 +27,42 @@ def record_shard(sweep: Sweep, index: int, count: int) -> None:
     if folder.exists():
       continue
     print(f'recording {recording.environment} -> {folder}', flush=True)
-    wanted = dataclasses.asdict(recording)
-    if isinstance(recording, Recording):
-      record(recording, folder)
-    else:
-      from alpt_jax.experiment.recording_atari import record_atari
+    try:
+      if isinstance(recording, Recording):
+        record(recording, folder)
+      else:
+        from alpt_jax.experiment.recording_atari import record_atari
 
-      record_atari(recording, folder)
-    write_record(folder / RECORDING, wanted)
+        record_atari(recording, folder)
+    except UserError:
+      if not folder.exists():  # else another machine was faster
+        raise
 
 
 def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
   """Trains one of `count` shares of a stage's runs; returns how many failed."""
   num_failed = 0
-  for folder, config in _shares(sweep.stages[stage], count)[index]:
+  runs = list(sweep.stages[stage].items())
+  steps = [config.training.num_steps for _, config in runs]
+  for folder, config in deal(runs, steps, count)[index]:
+    is_ours = False
     try:
-      if is_done(folder):
+      if folder.is_dir():
         claim_workdir(folder, config)  # or says that it is another run's
+      is_ours = True
+      if is_done(folder):
         print(f'{folder.name}: done before', flush=True)
         continue
       if config.initial and not is_done(pathlib.Path(config.initial)):
         raise UserError(f'{config.initial}, which it starts from, is not finished.')
       run = Run(config)
       state = run.train(folder)
-      if run.evaluator.can_play:
+      if run.evaluator.can_play and config.phase not in ('sources', 'pretrain'):
         run.evaluator.save_animation(folder / 'episode.gif', state)
     except (UserError, RunFailed) as error:
       num_failed += 1
       print(f'{folder.name}: failed: {error}', file=sys.stderr, flush=True)
-      if folder.is_dir() and not is_done(folder):
+      if is_ours and folder.is_dir() and not is_done(folder):
         write_status(folder, 'failed', str(error))
   return num_failed
 
@@ -69,19 +74,6 @@ def use_cache(folder: pathlib.Path) -> None:
   """
   cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', folder)
   jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(cache).absolute()))
-
-
-def _shares(runs: Mapping[pathlib.Path, RunConfig], count: int):
-  """Runs in `count` shares of about equal length: the longest first, to the freest."""
-  shares: list[list] = [[] for _ in range(count)]
-  lengths = [0] * count
-  for folder, config in sorted(
-    runs.items(), key=lambda item: -item[1].training.num_steps
-  ):
-    freest = lengths.index(min(lengths))
-    shares[freest].append((folder, config))
-    lengths[freest] += config.training.num_steps
-  return shares
 
 
 def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:

@@ -156,6 +156,6 @@ def _checked(metrics, step: int, checkpoints: Checkpoints) -> dict[str, float]:
       checkpoints.wait()
       raise RunFailed(
         f'step {step}: {name} is {value}. Last good step: {checkpoints.last_good}. '
-        'Lower optimizer.learning_rate or optimizer.clip.'
+        'Lower the learning rate.'
       )
   return metrics

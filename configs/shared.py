@@ -1,0 +1,40 @@
+"""What configs/maze.py and configs/atari.py share: their words and their arguments."""
+
+import difflib
+
+# How tables call each method; DT5 whatever the number of its training games. ALPT has
+# the name that the config gives it.
+TITLES = {
+  'dt1': 'DT1',
+  'dt1-idm': 'DT1-IDM',
+  'dt5': 'DT5',
+  'dt5-ret': 'DT5-RET',
+  'alpt-idm': 'ALPT (IDM pretrained)',
+  'bc': 'BC',
+  'cql': 'CQL',
+  'oracle': 'Oracle',
+}
+# Methods that are pretrained on sources.
+WITH_SOURCES = ('alpt', 'alpt-idm', 'dt5', 'dt5-ret')
+
+
+def parse(text: str, defaults: dict) -> dict:
+  """'a=1,b=x' -> defaults with those values, in the defaults' types."""
+  arguments = dict(defaults)
+  for pair in filter(None, text.split(',')):
+    name, _, value = pair.partition('=')
+    if name not in defaults:
+      close = difflib.get_close_matches(name, defaults, 1)
+      hint = f"; did you mean '{close[0]}'?" if close else '.'
+      raise ValueError(
+        f"--config: argument '{name}' is not known{hint} Known: {', '.join(defaults)}"
+      )
+    try:
+      arguments[name] = type(defaults[name])(value)
+    except ValueError:
+      raise ValueError(
+        f"--config: argument {name}: expected a whole number, found '{value}'"
+      ) from None
+  if arguments['size'] not in ('small', 'paper'):
+    raise ValueError(f"size: expected small or paper, found '{arguments['size']}'")
+  return arguments
