@@ -14,11 +14,13 @@ TITLES = {
   'cql': 'CQL',
   'oracle': 'Oracle',
 }
+# Of a single run.
+SIZES = ('small', 'paper')
 # Methods that are pretrained on sources.
 WITH_SOURCES = ('alpt', 'alpt-idm', 'dt5', 'dt5-ret')
 
 
-def parse(text: str, defaults: dict) -> dict:
+def parse(text: str, defaults: dict, sizes: tuple[str, ...] = SIZES) -> dict:
   """'a=1,b=x' -> defaults with those values, in the defaults' types."""
   arguments = dict(defaults)
   for pair in filter(None, text.split(',')):
@@ -35,6 +37,7 @@ def parse(text: str, defaults: dict) -> dict:
       raise ValueError(
         f"--config: argument {name}: expected a whole number, found '{value}'"
       ) from None
-  if arguments['size'] not in ('small', 'paper'):
-    raise ValueError(f"size: expected small or paper, found '{arguments['size']}'")
+  if arguments['size'] not in sizes:
+    known = ', '.join(sizes)
+    raise ValueError(f"size: expected one of {known}, found '{arguments['size']}'")
   return arguments

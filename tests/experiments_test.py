@@ -164,8 +164,15 @@ def test_machines_share_an_experiment_by_whole_families(tmp_path):
 def test_the_estimate_counts_steps_evaluations_and_starts(tmp_path):
   planned = _plan('figure4/maze', tmp_path, seeds='1')
   # 2 bases of 600 steps, without curves; 6 tuned ones of 400, 4 evaluations each.
-  seconds = sweep.estimate(planned, (1.0, 100.0, 10_000.0), workers=2)
+  seconds = sweep.estimate(planned, (1.0, 100.0, 10_000.0), 2, {})
   assert seconds == (2 * 600 + 6 * 400 + (2 + 6 * 4) * 100 + 8 * 10_000) / 2
+
+
+def test_the_estimate_knows_methods_whose_steps_cost_something_else(tmp_path):
+  """A tabled cost stands for the whole step; DT1's is half of one with an IDM."""
+  planned = _plan('table4/maze', tmp_path, seeds='1')
+  seconds = sweep.estimate(planned, (1.0, 0.0, 0.0), 1, {'cql': 0.01})
+  assert seconds == pytest.approx(2 * (5_000 * 0.01 + 400 * 0.5))
 
 
 def test_a_dataset_that_was_recorded_otherwise_is_refused(tmp_path):

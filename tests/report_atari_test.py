@@ -121,7 +121,7 @@ def two_are_enough(monkeypatch):
 def test_two_pairs_are_too_few_to_speak_of(tmp_path):
   runs = runs_lib.load_runs(_two_pairs(tmp_path))
   assert differences.paired_differences(runs) == []
-  assert differences.differences_text(runs) == ''
+  assert differences.grid(runs) is None
 
 
 @pytest.mark.usefixtures('two_are_enough')
@@ -144,10 +144,9 @@ def test_a_paired_difference_has_students_interval(tmp_path):
 @pytest.mark.usefixtures('two_are_enough')
 def test_the_text_of_the_differences_holds_every_pair_and_no_verdict(tmp_path):
   runs = runs_lib.load_runs(_two_pairs(tmp_path))
-  text = differences.differences_text(runs)
+  text = differences.grid(runs).to_text()
   lines = [' '.join(line.split()) for line in text.splitlines()]
-  assert lines[0] == 'Paired differences'
-  assert lines[3:5] == [
+  assert lines[2:4] == [
     '300 ALPT - DT1-IDM score 2 +150.0 -485.3 to +785.3 +100.0 +200.0',
     '300 ALPT - DT1-IDM IDM accuracy 2 +0.200 -1.071 to +1.471 +0.100 +0.300',
   ]
@@ -163,7 +162,6 @@ def test_runs_that_do_not_share_the_label_draw_are_no_pair(tmp_path, change):
     _write_run(tmp_path, 'ALPT', seed, [_evaluation(300.0, 0.6)], **others)
   runs = runs_lib.load_runs(tmp_path)
   assert differences.paired_differences(runs) == []  # one pair has no spread
-  assert differences.differences_text(runs) == ''
   assert 'Paired differences</h2>' not in page.build(tmp_path).read_text()
 
 
@@ -192,6 +190,9 @@ def test_a_single_evaluation_gives_bars_and_no_curve(tmp_path):
   path = page.build(_two_pairs(tmp_path))
   names = {each.name for each in path.parent.iterdir()}
   assert names == {'index.html', 'labels-gap.png', 'overview.png'}
+  # The overview would be the bars alone: they are not drawn again.
+  pictures = curves.draw_all(runs_lib.load_runs(tmp_path))
+  assert pictures['overview.png'] is pictures['labels-gap.png']
   text = path.read_text()
   assert 'While training' not in text and 'Paired differences</h2>' in text
 
@@ -223,9 +224,6 @@ def test_scores_of_several_games_are_drawn_normalised(tmp_path):
 def test_negative_scores_and_one_point_still_make_every_picture(tmp_path):
   _write_run(tmp_path, rows=[_evaluation(-21.0, 0.5, score_random=-20.7)])
   runs = runs_lib.load_runs(tmp_path)
-  for png in (
-    curves.draw_labels_gap(runs),
-    curves.draw_overview(runs),
-    curves.draw_curves(runs, 'score', 'Score'),
-  ):
+  curve = curves.draw_curves(runs, 'score', 'Score')
+  for png in (curve, *curves.draw_all(runs).values()):
     assert png.startswith(b'\x89PNG')

@@ -16,6 +16,7 @@ from alpt_jax.report import (
   differences,
   headline,
   label_curve,
+  looks,
   page,
   panels,
   runs,
@@ -101,6 +102,39 @@ def test_a_pretraining_on_one_target_does_not_add_a_target(tmp_path):
   assert loaded[-1].method == 'base, 4 sources'
 
 
+def test_the_phase_and_not_the_title_says_what_is_a_pretraining(tmp_path):
+  """A pretraining competes with no method, whatever it is called."""
+  for title, phase in (
+    ('ALPT-Blocked (sources alone)', 'sources'),
+    ('Warm start', 'pretrain'),
+    ('ALPT-Blocked', 'joint'),
+    ('base camp', 'finetune'),
+    ('DT1-IDM', 'finetune'),
+  ):
+    for seed in range(3):
+      rows = [success(0.1, 10), success(0.5)]
+      write_run(tmp_path, title, seed, rows, phase=phase, target='a')
+  loaded = runs.load_runs(tmp_path)
+  order = list(dict.fromkeys(run.method for run in loaded))
+  methods, pretrainings = order[:3], order[3:]
+  assert methods == ['DT1-IDM', 'ALPT-Blocked', 'base camp']
+  assert sorted(pretrainings) == ['ALPT-Blocked (sources alone)', 'Warm start']
+  assert {each.method for each in aggregate.estimates(loaded)} == set(methods)
+  compared = {each.method for each in differences.paired_differences(loaded)}
+  assert compared == {'ALPT-Blocked'}
+  (line,) = headline.headline(tables.final_table(loaded))
+  assert 'sources alone' not in line
+  styles = looks.method_styles(loaded)
+  assert styles['Warm start'] == styles['ALPT-Blocked (sources alone)']
+  assert styles['base camp'] != styles['Warm start']
+
+
+def test_without_a_phase_the_title_says_it(tmp_path):
+  for title in ('base, 4 sources', 'ALPT (pretraining)', 'ALPT-1 (sources alone)'):
+    write_run(tmp_path, title)
+  assert all(run.is_pretraining for run in runs.load_runs(tmp_path))
+
+
 def test_scores_of_several_games_are_averaged_normalised_only(tmp_path):
   for seed in range(3):
     for target, score in (('a', 10.0), ('b', 4000.0)):
@@ -149,9 +183,9 @@ def test_the_bootstrap_is_the_same_twice_and_leaves_numpys_state_alone():
   np.random.seed(3)
   wanted = np.random.rand()
   np.random.seed(3)
-  first = aggregate.interquartile_mean.__wrapped__(matrix)
+  first = aggregate.interquartile_mean(matrix)
   assert np.random.rand() == wanted
-  assert aggregate.interquartile_mean.__wrapped__(matrix) == first
+  assert aggregate.interquartile_mean(matrix) == first
 
 
 def test_an_estimate_has_students_interval_over_seeds(tmp_path):
@@ -167,7 +201,16 @@ def test_an_estimate_has_students_interval_over_seeds(tmp_path):
 def test_two_seeds_get_no_interval(tmp_path):
   loaded = runs.load_runs(_two_targets(tmp_path, num_seeds=2))
   assert aggregate.estimates(loaded) == []
-  assert aggregate.aggregate_text(loaded) == aggregate.aggregate_html(loaded) == ''
+  assert aggregate.grid(loaded) is None
+
+
+def test_an_estimate_is_of_finished_runs_even_where_none_has_finished(tmp_path):
+  for seed in range(3):
+    write_run(tmp_path, 'ALPT', seed, [success(0.5)], state='running')
+  loaded = runs.load_runs(tmp_path)
+  assert aggregate.estimates(loaded) == []
+  # The final table, which says so, has them.
+  assert tables.final_table(loaded)[0].note == 'not finished'
 
 
 def test_rliable_is_loaded_by_none_but_who_asks_for_an_interval():
@@ -181,7 +224,7 @@ def test_rliable_is_loaded_by_none_but_who_asks_for_an_interval():
 def test_a_missing_rliable_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'rliable', None)
   with pytest.raises(UserError, match=r'rliable: .* Install it'):
-    aggregate.interquartile_mean.__wrapped__(((0.0,), (1.0,), (2.0,)))
+    aggregate.interquartile_mean(((0.0,), (1.0,), (2.0,)))
 
 
 def test_differences_are_taken_within_a_target(tmp_path):
@@ -193,7 +236,7 @@ def test_differences_are_taken_within_a_target(tmp_path):
   loaded = runs.load_runs(tmp_path)
   found = {d.target: d.interval.mean for d in differences.paired_differences(loaded)}
   assert found == {'a': pytest.approx(0.0), 'b': pytest.approx(0.2)}
-  assert 'b: ALPT - DT1-IDM' in differences.differences_text(loaded)
+  assert 'b: ALPT - DT1-IDM' in differences.grid(loaded).to_text()
 
 
 def test_the_headline_speaks_of_the_mean_over_targets(tmp_path):

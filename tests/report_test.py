@@ -256,6 +256,22 @@ def test_the_page_stands_alone_and_shows_everything(tmp_path):
   assert (tmp_path / 'results.csv').is_file()
 
 
+def test_the_environments_of_the_runs_are_shown_wherever_they_were_recorded(tmp_path):
+  """Experiments share a folder of datasets; each shows its own."""
+  root = tmp_path / 'figure5-maze'
+  identity = {'environment': 'maze/blocked/1', 'sources': ['maze/blocked/2']}
+  _write_run(root, rows=[_evaluation(20, 0.5)], **identity)
+  (root / 'experiment.json').write_text('{"name": "tiny", "data": "../data"}')
+  for number in (1, 2, 3):
+    card = tmp_path / 'data' / f'maze-{number}' / 'card.json'
+    card.parent.mkdir(parents=True)
+    card.write_text(json.dumps({'environment': f'maze/blocked/{number}'}))
+  text = page.build(root).read_text()
+  assert 'The recorded environments' in text
+  shown = [f'<h3>maze-{number}</h3>' in text for number in (1, 2, 3)]
+  assert shown == [True, True, False]
+
+
 def test_text_from_files_is_escaped(tmp_path):
   text = page.build(_whole_root(tmp_path)).read_text()
   for raw, escaped in (

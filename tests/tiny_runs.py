@@ -26,3 +26,29 @@ def success(value, step=20, **others):
   """An evaluation of a maze, where a random walk succeeds in a tenth."""
   references = {'random_walk': 0.1, 'optimal': 1.0}
   return {'step': step, 'success_sampled': value, **references, **others}
+
+
+def write_claim(root, size='twin', others=None, **changes):
+  """Writes experiment.json with one claim: ALPT above DT1-IDM in success."""
+  claim = {
+    'paper': 'it <works>',
+    'quoted': True,
+    'where': 'figure 2',
+    'metric': 'success_sampled',
+    'method': 'ALPT',
+    'over': 'DT1-IDM',
+    'labels': 50,
+    'kind': 'higher',
+    'floor': 'random_walk',
+    'ceiling': 'optimal',
+    **changes,
+  }
+  content = {'name': 'tiny', 'title': 'A <title>', 'size': size, 'claims': [claim]}
+  (root / 'experiment.json').write_text(json.dumps({**content, **(others or {})}))
+
+
+def write_pairs(root, ours, theirs, **arguments):
+  """Runs of both methods whose last successes are these, seeds from 0."""
+  for method, values in (('ALPT', ours), ('DT1-IDM', theirs)):
+    for seed, value in enumerate(values):
+      write_run(root, method, seed, [success(value)], **arguments)

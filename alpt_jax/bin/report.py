@@ -6,15 +6,16 @@ python -m alpt_jax.bin.report --runs=DIR
 from absl import flags
 
 from alpt_jax.experiment import cli
-from alpt_jax.report import page, summary
+from alpt_jax.report import page, report, summary
 
 _RUNS = flags.DEFINE_string('runs', None, 'Folder that holds run folders.')
 
 
 def main(argv):
   del argv
-  path = page.build(_RUNS.value)
-  print(f'{summary.text(_RUNS.value)}\n\nreport: {path}')
+  results = report.load(_RUNS.value)
+  path = page.build(results)
+  print(f'{summary.text(results)}\n\nreport: {path}')
 
 
 if __name__ == '__main__':

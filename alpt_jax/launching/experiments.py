@@ -15,7 +15,8 @@ from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.run import is_done
 from alpt_jax.launching import sweep, workers
 from alpt_jax.launching.sweep import load_config_file
-from alpt_jax.report import claims, page, summary
+from alpt_jax.report import page, report, summary
+from alpt_jax.report.experiment import EXPERIMENT
 
 _FOLDER = pathlib.Path('configs/paper')
 _SHARED = 'experiment'  # what they have in common; itself none
@@ -110,7 +111,9 @@ def forecast(part: Part, planned: sweep.Sweep, num_workers: int) -> str:
   text += f'{planned.folder}; {missing} datasets to record'
   if not part.config.get('costs'):
     return f'{text}; how long it takes was not measured'
-  seconds = sweep.estimate(planned, part.config.costs, num_workers)
+  seconds = sweep.estimate(
+    planned, part.config.costs, num_workers, part.config.step_costs
+  )
   return f'{text}; about {seconds / 60:.0f} min with {num_workers} at a time'
 
 
@@ -135,7 +138,7 @@ def reproduce(
   print(forecast(part, planned, num_workers), flush=True)
   planned.folder.mkdir(parents=True, exist_ok=True)
   described = sweep.describe(part.config, part.planned, part.data)
-  write_record(planned.folder / claims.EXPERIMENT, described)
+  write_record(planned.folder / EXPERIMENT, described)
   if missing := sweep.missing_recordings(planned):
     # Processes of their own: what TensorFlow takes is given back when they end.
     for code in _run([*again, '--task=record'], min(num_workers, len(missing))):
@@ -146,8 +149,9 @@ def reproduce(
   for stage, stage_runs in enumerate(planned.stages):
     count = min(num_workers, len(stage_runs))
     codes += _run([*again, '--task=train', f'--stage={stage}'], count)
-  path = page.build(planned.folder)
-  print(f'{summary.text(planned.folder)}\n')
+  results = report.load(planned.folder)
+  path = page.build(results)
+  print(f'{summary.text(results)}\n')
   print(f'results: {planned.folder / "results.csv"}\nreport:  {path}')
   return not any(codes)
 

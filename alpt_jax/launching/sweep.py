@@ -236,7 +236,12 @@ def _families(runs: Mapping[pathlib.Path, RunConfig]) -> list[list[pathlib.Path]
   return list({id(family): family for family in family_of.values()}.values())
 
 
-def estimate(sweep: Sweep, costs: Sequence[float], workers: int) -> float:
+def estimate(
+  sweep: Sweep,
+  costs: Sequence[float],
+  workers: int,
+  step_costs: Mapping[str, float],
+) -> float:
   """Seconds that the runs will take that are not done yet; recording not counted.
 
   Args:
@@ -244,6 +249,7 @@ def estimate(sweep: Sweep, costs: Sequence[float], workers: int) -> float:
     costs: CPU-seconds of a joint step, an evaluation and a run's remainder, on one
       core. A step without an IDM is taken for half of one with it.
     workers: runs at a time.
+    step_costs: method -> CPU-seconds of a step, of those that are told apart.
   """
   step, evaluation, rest = costs
   total = 0.0
@@ -253,6 +259,6 @@ def estimate(sweep: Sweep, costs: Sequence[float], workers: int) -> float:
     training = run.training
     share = 1.0 if methods.get(run.method).has_idm else 0.5
     every = training.evaluate_every or training.num_steps
-    total += rest + training.num_steps * step * share
+    total += rest + training.num_steps * step_costs.get(run.method, step * share)
     total += math.ceil(training.num_steps / every) * evaluation
   return total / min(workers, len(sweep.runs))

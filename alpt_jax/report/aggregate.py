@@ -7,7 +7,6 @@ stratum, and keeps the targets. Their library `rliable` computes both. Ours: wit
 one target there is one stratum, and the bootstrap is the plain one over its seeds.
 """
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,7 +18,6 @@ from alpt_jax.report.runs import (
   Run,
   counted_runs,
   group_runs,
-  is_pretraining,
   labels_rank,
   method_rank,
   value_of,
@@ -78,7 +76,7 @@ def targets_of(runs: Iterable[Run]) -> dict[str, list[str]]:
   """Experiment -> its targets; a pretraining's is not one of them by itself."""
   targets, only_pretrained = {}, {}
   for run in runs:
-    table = only_pretrained if is_pretraining(run.method) else targets
+    table = only_pretrained if run.is_pretraining else targets
     table.setdefault(run.experiment, set()).add(run.target)
   return {name: sorted(found) for name, found in {**only_pretrained, **targets}.items()}
 
@@ -107,8 +105,7 @@ def _mean_rows(runs: Sequence[Run], targets: Sequence[str]) -> list[TableRow]:
   name = f'{_MEAN} {len(targets)} targets'
   groups, counted, rows = {}, {}, []
   by_method = group_runs(runs)
-  for _, target, labels, method in sorted(by_method, key=_rank_without_target):
-    group = by_method[runs[0].experiment, target, labels, method]
+  for (_, target, labels, method), group in _ranked_without_target(by_method):
     groups.setdefault((labels, method), {})[target] = group
     counted.setdefault(target, []).extend(counted_runs(group))
   for (labels, method), group in groups.items():
@@ -126,9 +123,14 @@ def _mean_rows(runs: Sequence[Run], targets: Sequence[str]) -> list[TableRow]:
   return rows + reference_rows(runs[0].experiment, name, spread_fn)
 
 
-def _rank_without_target(key: tuple[str, str, int | str, str]) -> tuple:
-  experiment, _, labels, method = key
-  return experiment, labels_rank(labels), method_rank(method)
+def _ranked_without_target(by_method: Mapping[tuple, list[Run]]) -> list[tuple]:
+  """The groups of `group_runs`, those that differ by their target side by side."""
+
+  def rank(item):
+    (experiment, _, labels, _), group = item
+    return experiment, labels_rank(labels), method_rank(group[0])
+
+  return sorted(by_method.items(), key=rank)
 
 
 def _mean_row(name: str, labels, method: str, group: Mapping) -> TableRow:
@@ -153,6 +155,7 @@ def _mean_row(name: str, labels, method: str, group: Mapping) -> TableRow:
     steps=tuple(sorted({run.last['step'] for run in counted})) if seeds else (),
     spreads={metric: found for metric, found in spreads.items() if found},
     note=note,
+    is_pretraining=every[0].is_pretraining,
   )
 
 
@@ -174,7 +177,7 @@ def _mean_spread(values: Mapping, targets: Iterable[str]) -> Spread | None:
 
 
 def estimates(runs: Sequence[Run]) -> list[Estimate]:
-  """Every method's figures at every budget, from three seeds upwards.
+  """Every method's figures at every budget, from three finished seeds upwards.
 
   Raises:
     UserError: `rliable` cannot be imported.
@@ -182,18 +185,17 @@ def estimates(runs: Sequence[Run]) -> list[Estimate]:
   found = []
   targets = targets_of(runs)
   groups = {}
-  by_method = group_runs(run for run in runs if not is_pretraining(run.method))
-  for key in sorted(by_method, key=_rank_without_target):
-    experiment, _, labels, method = key
-    groups.setdefault((experiment, labels, method), []).extend(
-      counted_runs(by_method[key])
-    )
+  finished = [run for run in runs if run.is_finished and not run.is_pretraining]
+  for (experiment, _, labels, method), group in _ranked_without_target(
+    group_runs(finished)
+  ):
+    groups.setdefault((experiment, labels, method), []).extend(group)
   for metric in _ESTIMATED:
-    for (experiment, labels, method), counted in groups.items():
+    for (experiment, labels, method), group in groups.items():
       own = targets[experiment]
       if metric == ('score' if len(own) > 1 else 'score_human_normalised'):
         continue
-      values = _values(counted, metric)
+      values = _values(group, metric)
       seeds = _seeds(values, own)
       if len(seeds) >= pairs.FEWEST_SEEDS:
         means = spread(pairs.seed_means(values))
@@ -208,7 +210,6 @@ def estimates(runs: Sequence[Run]) -> list[Estimate]:
   return found
 
 
-@functools.cache
 def interquartile_mean(matrix: tuple[tuple[float, ...], ...]) -> pairs.Interval:
   """The interquartile mean and its 95 % stratified bootstrap interval.
 
@@ -240,7 +241,12 @@ def interquartile_mean(matrix: tuple[tuple[float, ...], ...]) -> pairs.Interval:
   return pairs.Interval(metrics.aggregate_iqm(scores).item(), low.item(), high.item())
 
 
-def _grid(runs: Sequence[Run]) -> Grid | None:
+def grid(runs: Sequence[Run]) -> Grid | None:
+  """The estimates as a table; None where no method has three finished seeds.
+
+  Raises:
+    UserError: `rliable` cannot be imported.
+  """
   found = estimates(runs)
   several = len({each.experiment for each in found}) > 1
   cells = [_cells(each, several) for each in found]
@@ -250,7 +256,7 @@ def _grid(runs: Sequence[Run]) -> Grid | None:
     cells = [row[:column] + row[column + 1 :] for row in cells]
     del headings[column]
   sections = section_kinds([(each.metric, each.experiment) for each in found])
-  return Grid(headings, cells, _WORDS, sections) if cells else None
+  return Grid(headings, cells, _WORDS, sections, _BASIS) if cells else None
 
 
 def _cells(found: Estimate, several: bool) -> list[str]:
@@ -271,20 +277,6 @@ def _cells(found: Estimate, several: bool) -> list[str]:
     number_text(found.metric, found.middle.mean),
     ends(found.middle),
   ]
-
-
-def aggregate_text(runs: Sequence[Run]) -> str:
-  """The figures for a terminal; '' where no method has three seeds."""
-  grid = _grid(runs)
-  return '\n'.join([TITLE, grid.to_text(), _BASIS]) if grid else ''
-
-
-def aggregate_html(runs: Sequence[Run]) -> str:
-  """The figures as an HTML table with its basis below; '' without three seeds."""
-  grid = _grid(runs)
-  if not grid:
-    return ''
-  return f'<div class="wide">{grid.to_html()}</div>\n<p class="quiet">{_BASIS}</p>'
 
 
 _BASIS = (

@@ -7,7 +7,14 @@ methods at few labels and at many is read downwards, without a legend.
 from collections.abc import Sequence
 
 from alpt_jax.report.aggregate import is_mean
-from alpt_jax.report.looks import GREY, Styles, budget_name, plain_axes, short_number
+from alpt_jax.report.looks import (
+  FARTHEST,
+  GREY,
+  Styles,
+  budget_name,
+  plain_axes,
+  short_number,
+)
 from alpt_jax.report.measures import METRICS, REFERENCES, is_share
 from alpt_jax.report.tables import TableRow
 
@@ -23,9 +30,6 @@ _MARKED = (
   *('random_walk', 'behaviour', 'score_random', 'score_human'),
   *('idm_majority', 'idm_visible'),
 )
-# Ours: a reference further out than this many times what the bars reach would
-# squeeze them (Space Invaders: a human has 1,669); it is named at the edge.
-_FARTHEST = 1.5
 _CLOSE = 0.3  # share of the axis below which two names would overlap
 _CLOSE_TO_EDGE = 0.6  # the same, where the second one ends at the axis
 
@@ -101,7 +105,7 @@ def _limits(rows: Sequence[TableRow], metric: str) -> tuple[float, float]:
   low, high = min(ends + marks), max(ends)
   size = max(high, -low) or max(marks) or 1.0
   low, high = low - 0.05 * size * (low < 0), high or 0.5 * size
-  near = [mark for mark in marks if mark <= _FARTHEST * high]
+  near = [mark for mark in marks if mark <= FARTHEST * high]
   # Room at the right for the last number.
   return low, low + 1.14 * (max(high, *near) - low)
 

@@ -1,7 +1,7 @@
 """The paper's claims beside our figures: reproduced, not, or not testable.
 
-`experiment.json`, which the sweep leaves above its runs, names the sentences; the
-verdicts follow from the figures by rules that stand here, in `_judge`.
+`experiment.json` (experiment.py) names the sentences; the verdicts follow from the
+figures by rules that stand here, in `_judge`.
 """
 
 import csv
@@ -13,13 +13,10 @@ from typing import Any, NamedTuple
 
 from alpt_jax.errors import UserError
 from alpt_jax.report import pairs, speed
-from alpt_jax.report.measures import METRICS, is_share
-from alpt_jax.report.runs import ALL_LABELS, Run, labels_rank, read_object, value_of
+from alpt_jax.report.experiment import Claim, Experiment, Planned
+from alpt_jax.report.measures import is_share
+from alpt_jax.report.runs import ALL_LABELS, Run, labels_rank, value_of
 from alpt_jax.report.tables import replace_file, spread
-
-EXPERIMENT = 'experiment.json'
-KINDS = ('higher', 'not_lower', 'faster')
-SIZES = ('twin', 'paper', 'smoke')
 
 REPRODUCED, OPPOSITE = 'reproduced', 'opposite'
 NOT_REPRODUCED, NOT_TESTABLE = 'not reproduced', 'not testable'
@@ -27,39 +24,6 @@ NOT_REPRODUCED, NOT_TESTABLE = 'not reproduced', 'not testable'
 # Ours: of a share, or of the way from random play to a human's score. Figures that
 # lie closer are one: to a floor, to a ceiling, and for 'not_lower' to each other.
 MARGIN = 0.02
-
-
-class Claim(NamedTuple):
-  """A sentence of the paper, as `experiment.json` has it.
-
-  Attributes:
-    experiment: name of the experiment.
-    size: 'twin', 'paper' or 'smoke'.
-    paper: the sentence.
-    where: it stands in the paper.
-    metric: key of the evaluation rows.
-    method: the runs that the sentence is about.
-    over: those that they are compared with.
-    labels: the budget; None for each.
-    targets: those that it is about; none for all.
-    kind: 'higher', 'not_lower' (by more than `MARGIN`) or 'faster' (steps to
-      the other's last figure).
-    floor: reference that one of the two must pass, or None.
-    ceiling: reference that one of the two must stay below, or None.
-  """
-
-  experiment: str
-  size: str
-  paper: str
-  where: str
-  metric: str
-  method: str
-  over: str
-  labels: int | None
-  targets: tuple[str, ...]
-  kind: str
-  floor: str | None
-  ceiling: str | None
 
 
 class Finding(NamedTuple):
@@ -94,65 +58,38 @@ class Finding(NamedTuple):
   reason: str = ''
 
 
-def load_titles(root: str | os.PathLike) -> dict[str, str]:
-  """Name -> one line that says what each experiment below a folder asks."""
-  found = (read_object(path) for path in _files(root))
-  return {str(each.get('name', '')): str(each.get('title', '')) for each in found}
-
-
-def find(root: str | os.PathLike, runs: Sequence[Run]) -> list[Finding]:
-  """Tests every claim of every `experiment.json` on the runs that lie beside it.
+def find(experiments: Sequence[Experiment], runs: Sequence[Run]) -> list[Finding]:
+  """Tests every claim of every experiment on the runs that lie beside its file.
 
   Raises:
-    UserError: a damaged file, the field named.
+    UserError: the runs are of another experiment.
   """
   findings = []
-  for path in _files(root):
-    beside = [run for run in runs if run.folder.is_relative_to(path.parent)]
-    for claim in _load(path):
-      own = [run for run in beside if run.experiment == claim.experiment]
-      if beside and not own:
-        raise UserError(
-          f'{path}, field name: expected the experiment of the runs beside it, '
-          f'{beside[0].experiment!r}, found {claim.experiment!r}. Correct the name.'
-        )
-      findings += [_test(claim, labels, own) for labels in _budgets(claim, own)]
+  for experiment in experiments:
+    beside = [r for r in runs if r.folder.is_relative_to(experiment.path.parent)]
+    own = [run for run in beside if run.experiment == experiment.name]
+    if experiment.claims and beside and not own:
+      raise UserError(
+        f'{experiment.path}, field name: expected the experiment of the runs beside '
+        f'it, {beside[0].experiment!r}, found {experiment.name!r}. Correct the name.'
+      )
+    # A run that failed at once is planned and left no more; runs of a file that lists
+    # none, or of a larger sweep before, are there and not planned.
+    wanted = [*experiment.planned, *own]
+    findings += [
+      _test(claim, labels, own, wanted)
+      for claim in experiment.claims
+      for labels in _budgets(claim, wanted)
+    ]
   return findings
 
 
-def _files(root: str | os.PathLike) -> list[pathlib.Path]:
-  return sorted(pathlib.Path(root).rglob(EXPERIMENT))
-
-
-def _load(path: pathlib.Path) -> list[Claim]:
-  content = read_object(path)
-  claims = []
-  for index, each in enumerate(content.get('claims') or []):
-    try:
-      fields = {name: each.get(name) for name in Claim._fields}
-      fields |= {'experiment': content['name'], 'size': content['size']}
-      claim = Claim(**{**fields, 'targets': tuple(each.get('targets') or ())})
-    except (AttributeError, KeyError, TypeError) as error:
-      raise UserError(
-        f'{path}: claim {index}: expected name and size above it and a list of '
-        f'objects, found {error!r}. Run bin/reproduce again.'
-      ) from error
-    for field, known in (('kind', KINDS), ('size', SIZES), ('metric', METRICS)):
-      if getattr(claim, field) not in known:
-        raise UserError(
-          f'{path}: claim {index}, field {field}: expected one of '
-          f'{", ".join(known)}, found {getattr(claim, field)!r}. Correct the claim.'
-        )
-    claims.append(claim)
-  return claims
-
-
-def _budgets(claim: Claim, runs: Sequence[Run]) -> list[int | str | None]:
-  """The label budgets at which both sides were run, [None] if there is none."""
+def _budgets(claim: Claim, wanted: Sequence[Run | Planned]) -> list[int | str | None]:
+  """The label budgets at which both sides are run, [None] if there is none."""
   if claim.labels is not None:
     return [claim.labels]
   sides = [
-    {run.labels for run in runs if run.method == method}
+    {each.labels for each in wanted if each.method == method}
     for method in (claim.method, claim.over)
   ]
   # One that knows all labels is compared at each budget of the other.
@@ -160,14 +97,18 @@ def _budgets(claim: Claim, runs: Sequence[Run]) -> list[int | str | None]:
   return sorted(set.intersection(*limited), key=labels_rank) or [None]
 
 
-def _test(claim: Claim, labels, runs: Sequence[Run]) -> Finding:
-  chosen = [r for r in runs if not claim.targets or r.target in claim.targets]
-  sides = [_side(chosen, method, labels) for method in (claim.method, claim.over)]
-  both = pairs.find_pairs(*sides)
-  wanted = set.intersection(*({run.target for run in side} for side in sides))
+def _test(claim: Claim, labels, runs: Sequence[Run], wanted) -> Finding:
+  """What the runs say of a claim at a budget; `wanted` are all that should."""
+  methods = claim.method, claim.over
+  both = pairs.find_pairs(*(_side(runs, method, labels) for method in methods))
+  sides = [_side(wanted, method, labels) for method in methods]
+  all_targets = set.intersection(*({each.target for each in side} for side in sides))
+  all_seeds = set.intersection(
+    *({each.seed for each in side if each.target in all_targets} for side in sides)
+  )
   metric = _comparable(claim.metric, both)
   both = {key: pair for key, pair in both.items() if _measured(pair, metric)}
-  missing = sorted(wanted - {target for target, _ in both})
+  missing = sorted(all_targets - {target for target, _ in both})
   seeds = pairs.complete_seeds(both)
   both = {key: pair for key, pair in both.items() if key[1] in seeds}
   targets = tuple(sorted({target for target, _ in both}))
@@ -176,7 +117,7 @@ def _test(claim: Claim, labels, runs: Sequence[Run]) -> Finding:
     ours, theirs = (_mean(both, side, metric) for side in (0, 1))
     finding = finding._replace(mean=ours, mean_over=theirs)
   reason = ''
-  if not wanted:
+  if not all_targets:
     reason = f'{claim.method} and {claim.over} were not both run'
   elif missing:
     names = ', '.join(filter(None, missing)) or 'the target'
@@ -184,10 +125,20 @@ def _test(claim: Claim, labels, runs: Sequence[Run]) -> Finding:
   elif len(seeds) < pairs.FEWEST_SEEDS:
     what = 'seeds have all targets' if len(targets) > 1 else 'seeds'
     reason = f'{len(seeds)} {what}, {pairs.FEWEST_SEEDS} are the fewest'
-  return _smoke(finding._replace(reason=reason) if reason else _judge(finding, both))
+  finding = finding._replace(reason=reason) if reason else _judge(finding, both)
+  return _smoke(_left_out(finding, len(all_seeds)))
 
 
-def _side(runs: Sequence[Run], method: str, labels) -> list[Run]:
+def _left_out(finding: Finding, num_seeds: int) -> Finding:
+  """Adds how many of its seeds a finding does without."""
+  if finding.num_seeds == num_seeds:
+    return finding
+  left_out = num_seeds - finding.num_seeds
+  text = f'{left_out} of {num_seeds} seeds left out: their pairs are not complete'
+  return finding._replace(reason='; '.join(filter(None, (finding.reason, text))))
+
+
+def _side(runs: Sequence[Run | Planned], method: str, labels) -> list:
   """The runs of a method at a budget; all of one that knows every label."""
   own = [run for run in runs if run.method == method]
   if {run.labels for run in own} == {ALL_LABELS}:
@@ -220,8 +171,11 @@ def _judge(finding: Finding, both: speed.Pairs) -> Finding:
       return finding._replace(reason='evaluated at one step only')
     found = speed.compare_speed(both, metric)
     finding = finding._replace(effect=found.ratio, low=found.low, high=found.high)
-    finding = finding._replace(reason=_censored(found, claim, len(both)))
-    border = 1.0
+    if found.num_late:
+      late = f'{claim.method} never got there in {found.num_late} of {len(both)} runs'
+      finding = finding._replace(reason=f'{late}, so the interval has no lower end')
+    # Not as many times as fast as claimed is no opposite; slower is.
+    border, other_border = claim.factor, 1.0
   else:
     differences = {
       key: value_of(ours.last, metric) - value_of(theirs.last, metric)
@@ -229,24 +183,13 @@ def _judge(finding: Finding, both: speed.Pairs) -> Finding:
     }
     ends = pairs.student_interval(pairs.seed_means(differences))
     finding = finding._replace(effect=ends.mean, low=ends.low, high=ends.high)
-    border = -margin if claim.kind == 'not_lower' else 0.0
+    border = other_border = -margin if claim.kind == 'not_lower' else 0.0
   if reason := _says_nothing(finding, both, margin):
     return finding._replace(reason=reason)
   if finding.low > border:
     return finding._replace(verdict=REPRODUCED)
-  return finding._replace(verdict=OPPOSITE if finding.high < border else NOT_REPRODUCED)
-
-
-def _censored(found: speed.Speed, claim: Claim, num_pairs: int) -> str:
-  never = (
-    (claim.method, found.num_late, 'so the interval has no lower end'),
-    (claim.over, found.num_baseline_late, 'counted with its last step'),
-  )
-  return '; '.join(
-    f'{method} never got there in {count} of {num_pairs} runs, {what}'
-    for method, count, what in never
-    if count
-  )
+  is_opposite = finding.high < other_border
+  return finding._replace(verdict=OPPOSITE if is_opposite else NOT_REPRODUCED)
 
 
 def _margin(metric: str, both: speed.Pairs) -> float:
@@ -294,8 +237,19 @@ def _smoke(finding: Finding) -> Finding:
 
 
 _COLUMNS = (
-  *('experiment', 'size', 'paper', 'where', 'kind', 'metric', 'method', 'over'),
-  *('labels', 'targets', 'seeds', 'mean', 'mean_over', 'effect', 'low', 'high'),
+  *('experiment', 'size', 'paper', 'quoted', 'where', 'kind', 'factor', 'metric'),
+  *(
+    'method',
+    'over',
+    'labels',
+    'targets',
+    'seeds',
+    'mean',
+    'mean_over',
+    'effect',
+    'low',
+    'high',
+  ),
   *('verdict', 'reason'),
 )
 

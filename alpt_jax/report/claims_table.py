@@ -1,8 +1,6 @@
 """The claims and their verdicts, for a terminal and for the page's top."""
 
 import html
-import math
-import os
 import textwrap
 from collections.abc import Sequence
 
@@ -13,10 +11,9 @@ from alpt_jax.report.claims import (
   OPPOSITE,
   REPRODUCED,
   Finding,
-  find,
 )
+from alpt_jax.report.experiment import Claim
 from alpt_jax.report.measures import METRICS, number_text
-from alpt_jax.report.runs import Run
 from alpt_jax.report.tables import format_labels
 
 TITLE = "The paper's claims"
@@ -29,14 +26,8 @@ _CLASSES = {
 }
 
 
-def claims_text(root: str | os.PathLike, runs: Sequence[Run]) -> str:
-  """The claims for a terminal; '' where no `experiment.json` names one.
-
-  Args:
-    root: the folder that `runs` were loaded from.
-    runs: any.
-  """
-  findings = find(root, runs)
+def claims_text(findings: Sequence[Finding]) -> str:
+  """The claims for a terminal; '' without findings."""
   if not findings:
     return ''
   lines = [TITLE]
@@ -73,18 +64,27 @@ def claims_html(findings: Sequence[Finding]) -> str:
       )
   body = '\n'.join(lines)
   return (
-    '<table class="claims">\n<tr><th>the paper says</th><th>compared</th>'
+    '<table class="claims">\n<tr><th>claim</th><th>compared</th>'
     f'<th>our figures</th><th>verdict</th></tr>\n{body}\n</table>\n'
     f'<p class="quiet">{html.escape(_BASIS)}</p>'
   )
 
 
 def _by_sentence(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
-  """(the sentence with its place, its findings), in the order of the file."""
+  """(the sentence with its place, its findings), in the order of the file.
+
+  Only what stands so in the paper has quotation marks.
+  """
   groups = {}
   for found in findings:
     groups.setdefault(found.claim, []).append(found)
-  return [(f'"{c.paper}" ({c.where})', own) for c, own in groups.items()]
+  return [(_sentence(claim), own) for claim, own in groups.items()]
+
+
+def _sentence(claim: Claim) -> str:
+  if claim.quoted:
+    return f'"{claim.paper}" ({claim.where})'
+  return f'{claim.paper} (our words; {claim.where})'
 
 
 def _verdict(found: Finding) -> tuple[str, str]:
@@ -101,9 +101,10 @@ def _setting(found: Finding) -> str:
   elif found.targets and found.targets[0]:
     parts.append(found.targets[0])
   name = METRICS[found.metric]
-  return ', '.join(
-    [*parts, f'steps to {name}' if found.claim.kind == 'faster' else name]
-  )
+  if found.claim.kind == 'faster':
+    factor = found.claim.factor
+    name = f'steps to {name}' + (f', {factor:g} times as fast' if factor != 1 else '')
+  return ', '.join([*parts, name])
 
 
 def _figures(found: Finding) -> str:
@@ -130,14 +131,9 @@ def _difference(found: Finding) -> str:
 
 
 def _times(found: Finding) -> str:
-  """An end that censoring took away is not written."""
+  """A lower end that censoring took away is not written."""
   low, high = f'{found.low:.2f}', f'{found.high:.2f}'
-  ends = {
-    (True, True): f'{low} to {high}',
-    (True, False): f'at least {low}',
-    (False, True): f'at most {high}',
-    (False, False): 'without bounds',
-  }[found.low > 0, math.isfinite(found.high)]
+  ends = f'{low} to {high}' if found.low > 0 else f'at most {high}'
   return f'{found.effect:.2f} times as fast ({ends})'
 
 
@@ -148,6 +144,7 @@ _BASIS = (
   'other; not reproduced: neither. Not testable: fewer than 3 seeds, or no method '
   'passes its floor, or both reach the ceiling. "Not lower" and "reach" allow for '
   f'{MARGIN} (of a share, or of the way from random play to a human). "Times as fast": '
-  "the baseline's steps to its own final mean over the method's, geometric mean; the "
-  'claimed side is above 1.'
+  "the baseline's steps to its own last figure over the method's to that figure, "
+  'geometric mean; the claimed side is above the number claimed (1 where there is '
+  'none), the other one below 1.'
 )

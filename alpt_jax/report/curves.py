@@ -20,11 +20,41 @@ from alpt_jax.report.runs import Run, has_curve
 
 _PIXELS_PER_INCH = 200  # twice the size at which the page shows a picture
 _MANY_BUDGETS = 5  # more bars than a README's picture has room for
+_CURVES = {
+  'success_sampled': 'Success in the target, actions sampled',
+  'success_greedy': 'Success in the target, likeliest action',
+  'score': 'Score in the target, mean over episodes',
+  'idm_accuracy': 'IDM accuracy on hidden target actions',
+}
 _OVERVIEW = {
   'success_sampled': 'Success in the target while training',
   'score': 'Score in the target while training',
   'idm_accuracy': 'IDM accuracy while training',
 }
+
+
+def draw_all(runs: Sequence[Run]) -> dict[str, bytes]:
+  """File name -> PNG: final scores, curves of what has two points, an overview.
+
+  The overview is one picture for a README: the bars above, success or score over steps
+  below. Where a method has `_MANY_BUDGETS` it is the label curve; where nothing was
+  measured at two steps (a run that evaluates once, at its end), the bars alone.
+  """
+  pictures = {'labels-gap.png': draw_labels_gap(runs)}
+  if label_curve := draw_label_curve(runs):
+    pictures['label-curve.png'] = label_curve
+  for metric, title in _CURVES.items():
+    if has_curve(runs, metric):
+      name = f'curves-{metric.replace("_", "-")}.png'
+      pictures[name] = draw_curves(runs, metric, title)
+  metric = next((name for name in _OVERVIEW if has_curve(runs, name)), None)
+  if label_panels(runs, _MANY_BUDGETS):
+    overview = label_curve
+  elif metric:
+    overview = _draw_overview(runs, metric)
+  else:
+    overview = pictures['labels-gap.png']
+  return {**pictures, 'overview.png': overview}
 
 
 def draw_curves(runs: Sequence[Run], metric: str, title: str) -> bytes:
@@ -87,22 +117,9 @@ def draw_label_curve(runs: Sequence[Run]) -> bytes | None:
   return _png(figure)
 
 
-def draw_overview(runs: Sequence[Run]) -> bytes:
-  """The bars above, success or score over steps below: one picture for a README.
-
-  Where a method has `_MANY_BUDGETS` the label curve stands alone. The curve over steps
-  is the first of `_OVERVIEW` that was measured at two steps; where none was (a run
-  that evaluates once, at its end), the bars stand alone.
-
-  Returns:
-    A PNG file's bytes.
-  """
-  if label_panels(runs, _MANY_BUDGETS):
-    return draw_label_curve(runs)
+def _draw_overview(runs: Sequence[Run], metric: str) -> bytes:
+  """The bars above, a metric's curves below."""
   rows = over_targets(runs)
-  metric = next((name for name in _OVERVIEW if has_curve(runs, name)), None)
-  if metric is None:
-    return draw_labels_gap(runs)
   panels = panels_of(runs, metric)
   num_rows, _ = grid_of(len(panels))
   heights = bars_height(rows), 3.3 * num_rows + 0.4

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from alpt_jax.report import pairs
 from alpt_jax.report.grid import Grid, section_kinds
 from alpt_jax.report.measures import METRICS, number_text
-from alpt_jax.report.runs import Run, group_runs, is_pretraining, part_names, value_of
+from alpt_jax.report.runs import Run, group_runs, part_names, value_of
 from alpt_jax.report.tables import format_labels
 
 TITLE = 'Paired differences'
@@ -51,7 +51,7 @@ def paired_differences(runs: Sequence[Run]) -> list[Difference]:
   groups = group_runs(runs)
   found = []
   for (experiment, target, labels, method), group in groups.items():
-    if not method.startswith('ALPT') or is_pretraining(method):
+    if not method.startswith('ALPT') or group[0].is_pretraining:
       continue
     baseline = groups.get((experiment, target, labels, BASELINE), [])
     both = pairs.find_pairs(group, baseline)
@@ -88,28 +88,15 @@ def _cells(found: Difference, part: str) -> list[str]:
   ]
 
 
-def _grid(runs: Sequence[Run]) -> Grid | None:
+def grid(runs: Sequence[Run]) -> Grid | None:
+  """The differences as a table; None without pairs."""
   differences = paired_differences(runs)
   names = part_names((found.experiment, found.target) for found in differences)
   cells = [
     _cells(found, names[found.experiment, found.target]) for found in differences
   ]
   sections = section_kinds([(found.experiment, found.target) for found in differences])
-  return Grid(_HEADINGS, cells, _WORDS, sections) if cells else None
-
-
-def differences_text(runs: Sequence[Run]) -> str:
-  """The differences for a terminal, below the final table; '' without pairs."""
-  grid = _grid(runs)
-  return '\n'.join([TITLE, grid.to_text(), _BASIS]) if grid else ''
-
-
-def differences_html(runs: Sequence[Run]) -> str:
-  """The differences as an HTML table with its basis below; '' without pairs."""
-  grid = _grid(runs)
-  if not grid:
-    return ''
-  return f'<div class="wide">{grid.to_html()}</div>\n<p class="quiet">{_BASIS}</p>'
+  return Grid(_HEADINGS, cells, _WORDS, sections, _BASIS) if cells else None
 
 
 _BASIS = (

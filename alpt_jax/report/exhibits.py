@@ -6,10 +6,11 @@ All of it is optional; text is escaped, pictures become part of the page.
 import base64
 import html
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from alpt_jax.report.runs import ALL_LABELS, Run, method_rank, part_names, read_object
+from alpt_jax.report.run_files import read_object
+from alpt_jax.report.runs import ALL_LABELS, Run, method_rank, part_names
 from alpt_jax.report.tables import format_labels
 
 MOST_ANIMATIONS = 6
@@ -57,7 +58,7 @@ def choose_animations(runs: Sequence[Run]) -> list[tuple[Run, pathlib.Path]]:
         same_target,
         run.seed,
         preferred.index(run.labels),
-        method_rank(run.method),
+        method_rank(run),
         path.name != 'episode.gif',
       )
 
@@ -68,14 +69,28 @@ def choose_animations(runs: Sequence[Run]) -> list[tuple[Run, pathlib.Path]]:
   return sorted(chosen, key=lambda item: (order[id(item[0])], item[1].name))
 
 
-def show_environments(root: pathlib.Path) -> list[str]:
-  """Picture, main numbers and warnings of every environment, as HTML; or []."""
-  folders = sorted(
-    folder
-    for folder in (root / 'data').glob('*/')
-    if any((folder / name).is_file() for name in ('picture.png', 'card.json'))
-  )
-  figures = [_environment(folder) for folder in folders]
+def show_environments(
+  folders: Iterable[pathlib.Path], runs: Sequence[Run]
+) -> list[str]:
+  """Picture, main numbers and warnings of every environment, as HTML; or [].
+
+  Experiments may share a folder of datasets: what the runs do not name is left out,
+  where both say which environments theirs are.
+
+  Args:
+    folders: each holds dataset folders.
+    runs: any.
+  """
+  identities = [run.identity for run in runs]
+  named = {name for each in identities for name in each.get('sources') or ()}
+  named |= {each['environment'] for each in identities if each.get('environment')}
+  datasets = [
+    dataset
+    for folder in dict.fromkeys(folder.resolve() for folder in folders)
+    for dataset in sorted(folder.glob('*/'))
+    if _is_shown(dataset) and (not named or _environment_of(dataset) in {*named, None})
+  ]
+  figures = [_environment(dataset) for dataset in datasets]
   first, others = figures[:_MOST_OPEN], figures[_MOST_OPEN:]
   shown = [_cards(first)] if first else []
   if others:
@@ -87,6 +102,16 @@ def show_environments(root: pathlib.Path) -> list[str]:
 
 def _cards(figures: Sequence[str]) -> str:
   return f'<div class="cards pixels">{"".join(figures)}</div>'
+
+
+def _is_shown(dataset: pathlib.Path) -> bool:
+  return any((dataset / name).is_file() for name in ('picture.png', 'card.json'))
+
+
+def _environment_of(dataset: pathlib.Path) -> str | None:
+  """The name of what was recorded there, None where no card says so."""
+  card = dataset / 'card.json'
+  return read_object(card).get('environment') if card.is_file() else None
 
 
 def _environment(folder: pathlib.Path) -> str:

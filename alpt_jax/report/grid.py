@@ -14,12 +14,14 @@ class Grid(NamedTuple):
     words: headings of the columns that are aligned to the left.
     kinds: CSS classes of each row, '' for none; a row of kind 'section' begins
       below a line. Empty: all rows are alike.
+    basis: a line below that says what the cells are; '' for none.
   """
 
   headings: Sequence[str]
   cells: Sequence[Sequence[str]]
   words: Sequence[str] = ()
   kinds: Sequence[str] = ()
+  basis: str = ''
 
   def to_text(self) -> str:
     """For a terminal, columns aligned, without a final line break."""
@@ -31,16 +33,19 @@ class Grid(NamedTuple):
       if 'section' in kind.split():
         lines.append(rule)
       lines.append(self._text_line(texts, widths))
-    return '\n'.join(lines)
+    return '\n'.join([*lines, self.basis] if self.basis else lines)
 
   def to_html(self) -> str:
-    """A `<table>`, all text escaped."""
+    """A `<table>` that scrolls if it is wide, the basis below, all text escaped."""
     head = self._html_line('th', self.headings)
-    lines = [f'<table>\n<thead><tr>{head}</tr></thead>\n<tbody>']
+    lines = [f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>']
     for texts, kind in zip(self.cells, self._kinds(), strict=True):
       attribute = f' class="{kind}"' if kind else ''
       lines.append(f'<tr{attribute}>{self._html_line("td", texts)}</tr>')
-    return '\n'.join([*lines, '</tbody>\n</table>'])
+    lines.append('</tbody>\n</table></div>')
+    if self.basis:
+      lines.append(f'<p class="quiet">{html.escape(self.basis)}</p>')
+    return '\n'.join(lines)
 
   def _kinds(self) -> Sequence[str]:
     return self.kinds or [''] * len(self.cells)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from alpt_jax.report.aggregate import is_mean
 from alpt_jax.report.measures import number_text
-from alpt_jax.report.runs import is_pretraining
 from alpt_jax.report.tables import TableRow, format_labels, format_steps
 
 _PLAYED = {'success_sampled', 'score', 'score_human_normalised'}
@@ -24,7 +23,7 @@ def headline(rows: Sequence[TableRow]) -> list[str]:
   experiments = list(dict.fromkeys(row.experiment for row in rows))
   for experiment in experiments:
     every = [row for row in rows if row.experiment == experiment]
-    own = [row for row in every if row.steps and not is_pretraining(row.method)]
+    own = [row for row in every if row.steps and not row.is_pretraining]
     references = [row for row in every if row.is_reference]
     budgets = sorted({r.labels for r in own if isinstance(r.labels, int)})
     for labels in dict.fromkeys(budgets[:1] + budgets[-1:]):

@@ -6,7 +6,7 @@ Works on axes that it is given; `curves.py` alone imports matplotlib.
 from collections.abc import Mapping, Sequence
 
 from alpt_jax.report.measures import number_text
-from alpt_jax.report.runs import ALL_LABELS, ORACLE, Run, is_pretraining, method_rank
+from alpt_jax.report.runs import ALL_LABELS, ORACLE, Run, method_rank
 from alpt_jax.report.tables import format_labels
 
 # Okabe and Ito's colours, told apart by all common forms of colour blindness; the
@@ -31,6 +31,9 @@ _SPARE_STYLES = (
   ('#117733', 'v'),
 )
 GREY = '#777777'
+# Ours: a reference further out than this many times what a picture's bars or curves
+# reach would press them flat (Space Invaders: a human has 1,669); it is only named.
+FARTHEST = 1.5
 
 # Method -> (colour, marker).
 Styles = Mapping[str, tuple[str, str]]
@@ -38,10 +41,12 @@ Styles = Mapping[str, tuple[str, str]]
 
 def method_styles(runs: Sequence[Run]) -> Styles:
   """Method -> (colour, marker); known methods never change theirs."""
-  methods = sorted({run.method for run in runs}, key=method_rank)
+  ranked = sorted(runs, key=method_rank)
+  methods = list(dict.fromkeys(run.method for run in ranked))
+  pretrained = {run.method for run in ranked if run.is_pretraining}
   known = {method: _STYLES[method] for method in methods if method in _STYLES}
   known |= {method: _STYLES[ORACLE] for method in methods if method.lower() == ORACLE}
-  known |= {method: _PRETRAINING_STYLE for method in methods if is_pretraining(method)}
+  known |= dict.fromkeys(pretrained, _PRETRAINING_STYLE)
   unknown = [method for method in methods if method not in known]
   spare = {
     method: _SPARE_STYLES[index % len(_SPARE_STYLES)]

@@ -15,23 +15,19 @@ from typing import Any
 
 from alpt_jax.report import aggregate, claims, claims_table, curves, differences
 from alpt_jax.report.exhibits import show_animations, show_environments
+from alpt_jax.report.experiment import Planned
+from alpt_jax.report.grid import Grid
 from alpt_jax.report.headline import headline
-from alpt_jax.report.runs import Run, has_curve, load_runs, part_names
+from alpt_jax.report.report import Report, load
+from alpt_jax.report.run_files import read_status
+from alpt_jax.report.runs import Run, part_names
 from alpt_jax.report.tables import (
   TableRow,
-  final_table,
   format_labels,
   grid,
   replace_file,
   write_results_csv,
 )
-
-_CURVES = {
-  'success_sampled': 'Success in the target, actions sampled',
-  'success_greedy': 'Success in the target, likeliest action',
-  'score': 'Score in the target, mean over episodes',
-  'idm_accuracy': 'IDM accuracy on hidden target actions',
-}
 
 _SCORES = {
   'label-curve.png': 'final scores over the number of labels',
@@ -73,109 +69,92 @@ summary { cursor: pointer; font-weight: bold; }
 """
 
 
-def build(root: str | os.PathLike) -> pathlib.Path:
-  """Reads a folder of runs, writes its CSV files and the page; returns its path.
+def build(root: str | os.PathLike | Report) -> pathlib.Path:
+  """Writes a folder's CSV files, and the page with its pictures beside it as PNG files.
 
   `results.csv` holds every evaluation; `claims.csv`, where an `experiment.json`
-  names claims, what the runs say of each.
+  names claims, what the runs say of each. Whatever is missing (a metric, recorded
+  mazes, animations) leaves its section of the page out; the page never fails for it.
+
+  Args:
+    root: the folder, or what was loaded from it.
+
+  Returns:
+    The path of the page, `<root>/report/index.html`.
 
   Raises:
     UserError: no runs there, or a damaged file.
   """
-  root = pathlib.Path(root)
-  runs = load_runs(root)
+  report = load(root)
+  root, runs = report.root, report.runs
   write_results_csv(root / 'results.csv', runs)
-  if findings := claims.find(root, runs):
-    claims.write_csv(root / 'claims.csv', findings)
-  return write_page(root, runs)
-
-
-def write_page(root: str | os.PathLike, runs: Sequence[Run]) -> pathlib.Path:
-  """Writes `<root>/report/index.html` and its pictures as PNG files beside it.
-
-  Whatever is missing (a metric, recorded mazes, animations) leaves its section
-  out; the page never fails for it.
-
-  Args:
-    root: the folder that `runs` were loaded from; `data/` there may hold the
-      pictures and cards of recorded environments.
-    runs: at least one.
-
-  Returns:
-    The path of the page.
-  """
-  root = pathlib.Path(root)
+  if report.findings:
+    claims.write_csv(root / 'claims.csv', report.findings)
   folder = root / 'report'
-  means = aggregate.over_targets(runs)
-  pictures = _pictures(runs)
+  pictures = curves.draw_all(runs)
   for name, content in pictures.items():
     replace_file(folder / name, content)
-  replace_file(folder / 'overview.png', curves.draw_overview(runs))
+  return replace_file(folder / 'index.html', _page(report, pictures).encode())
+
+
+def _page(report: Report, pictures: Mapping[str, bytes]) -> str:
+  root, runs = report.root, report.runs
+  means = aggregate.over_targets(runs)
+  titles = filter(None, dict.fromkeys(each.title for each in report.experiments))
+  data = [each.data for each in report.experiments] or [root / 'data']
   title = f'ALPT: {", ".join(sorted({run.experiment for run in runs}))}'
   body = [
     f'<h1>{html.escape(title)}</h1>',
-    *(f'<p>{html.escape(text)}</p>' for text in claims.load_titles(root).values()),
-    _summary(runs),
+    *(f'<p>{html.escape(text)}</p>' for text in titles),
+    _summary(report),
     *(f'<p class="lead">{html.escape(line)}</p>' for line in headline(means)),
-    _section(claims_table.TITLE, claims_table.claims_html(claims.find(root, runs))),
-    _section('Final scores', *_tables(runs, means)),
-    _section(aggregate.TITLE, aggregate.aggregate_html(runs)),
-    _section(differences.TITLE, differences.differences_html(runs)),
+    _section(claims_table.TITLE, claims_table.claims_html(report.findings)),
+    _section('Final scores', *_tables(report.final, means)),
+    _section(aggregate.TITLE, _table(report.estimates)),
+    _section(differences.TITLE, _table(report.differences)),
     _section(
       'Few labels and many',
       *(
-        _image(pictures.pop(name), alt)
-        for name, alt in _SCORES.items()
-        if name in pictures
+        _image(pictures[name], alt) for name, alt in _SCORES.items() if name in pictures
       ),
     ),
     _section(
       'While training',
-      *(_image(content, f'curves: {name}') for name, content in pictures.items()),
+      *(
+        _image(content, f'curves: {name}')
+        for name, content in pictures.items()
+        if name.startswith('curves-')
+      ),
     ),
-    _section('The recorded environments', *show_environments(root)),
+    _section('The recorded environments', *show_environments(data, runs)),
     _section('The trained agents', *show_animations(runs)),
-    _section('Runs without a result', *_unfinished(root, runs)),
+    _section('Runs without a result', *_unfinished(report)),
     _section('How to read this', _READING),
     _section('What was run', _identities(root, runs)),
   ]
-  page = (
+  return (
     '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width">\n'
     f'<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n'
     + '\n'.join(filter(None, body))
     + '\n</body>\n</html>\n'
   )
-  return replace_file(folder / 'index.html', page.encode())
 
 
-def _pictures(runs: Sequence[Run]) -> dict[str, bytes]:
-  """File name -> PNG: final scores, then the curves of what has two points."""
-  pictures = {'labels-gap.png': curves.draw_labels_gap(runs)}
-  if label_curve := curves.draw_label_curve(runs):
-    pictures['label-curve.png'] = label_curve
-  for metric, title in _CURVES.items():
-    if has_curve(runs, metric):
-      name = f'curves-{metric.replace("_", "-")}.png'
-      pictures[name] = curves.draw_curves(runs, metric, title)
-  return pictures
-
-
-def _tables(runs: Sequence[Run], means: Sequence[TableRow]) -> list[str]:
+def _tables(rows: Sequence[TableRow], means: Sequence[TableRow]) -> list[str]:
   """One table; where there are several targets, their mean and one for each."""
-  rows = final_table(runs)
   if not any(aggregate.is_mean(row.target) for row in means):
-    return [_table(rows)]
+    return [_table(grid(rows))]
   names = part_names(row.part for row in rows)
-  tables = ['<h3>Mean over targets</h3>', _table(means)]
+  tables = ['<h3>Mean over targets</h3>', _table(grid(means))]
   for part, name in names.items():
     tables.append(f'<h3>{html.escape(name)}</h3>')
-    tables.append(_table([row for row in rows if row.part == part]))
+    tables.append(_table(grid([row for row in rows if row.part == part])))
   return tables
 
 
-def _table(rows: Sequence[TableRow]) -> str:
-  return f'<div class="wide">{grid(rows).to_html()}</div>'
+def _table(found: Grid | None) -> str:
+  return found.to_html() if found else ''
 
 
 def _section(title: str, *parts: str) -> str:
@@ -193,40 +172,48 @@ def _image(png: bytes, alt: str) -> str:
   )
 
 
-def _summary(runs: Sequence[Run]) -> str:
+def _summary(report: Report) -> str:
+  runs = report.runs
   finished = sum(run.is_finished and bool(run.evaluations) for run in runs)
   seeds = len({run.seed for run in runs})
   named = {run.target or str(run.identity.get('environment', '')) for run in runs}
   targets = sorted(named - {''})
   text = f'{len(runs)} runs, {finished} with a final result, {seeds} seeds. '
+  if report.traceless:
+    text += f'{len(report.traceless)} more were planned. '
   if targets:
     text += f'Target{"s" * (len(targets) > 1)}: {", ".join(targets)}. '
   text += 'All rows: results.csv, in the folder above this page.'
   return f'<p class="quiet">{html.escape(text)}</p>'
 
 
-def _unfinished(root: pathlib.Path, runs: Sequence[Run]) -> list[str]:
-  shown = [run for run in runs if not (run.is_finished and run.evaluations)]
-  if not shown:
-    return []
+def _unfinished(report: Report) -> list[str]:
+  """The runs without a final result, those that left no identity among them."""
   head = ['run', 'target', 'method', 'labels', 'seed', 'state', 'last evaluation']
   cells = [
     [
-      _place(root, run),
-      run.target,
-      run.method,
-      format_labels(run.labels),
-      run.seed,
+      *_named(report, run),
       run.state,
       f'step {run.last["step"]:,}' if run.evaluations else 'none',
       run.status.get('message', ''),
     ]
-    for run in shown
+    for run in report.runs
+    if not (run.is_finished and run.evaluations)
   ]
-  return [_word_table([*head, 'message'], cells)]
+  for planned in report.traceless:
+    status = read_status(planned.folder)
+    state = 'not begun' if status['state'] == 'unknown' else status['state']
+    message = status.get('message', '')
+    cells.append([*_named(report, planned), state, 'none', message])
+  return [_word_table([*head, 'message'], cells)] if cells else []
 
 
-def _place(root: pathlib.Path, run: Run) -> str:
+def _named(report: Report, run: Run | Planned) -> list[Any]:
+  place = _place(report.root, run)
+  return [place, run.target, run.method, format_labels(run.labels), run.seed]
+
+
+def _place(root: pathlib.Path, run: Run | Planned) -> str:
   return os.path.relpath(run.folder, root)
 
 
@@ -311,11 +298,13 @@ rliable). Its interval resamples the seeds of each target 2,000 times, always th
 way; targets stay. With one target it resamples that one's seeds, and from five figures
 such an interval is too narrow: verdicts rest on Student's.</li>
 <li><b>Times as fast</b>: a figure that falls between two evaluations is taken to be
-reached on the straight line between them. A baseline that ends below its own mean
-counts with its last step, so the ratio is at least what is said; a method that never
-gets there takes the interval's lower end away.</li>
+reached on the straight line between them. The figure to reach is where the baseline of
+the same seed and target ends; a method that never gets there takes the interval's lower
+end away.</li>
 <li>Each run counts with its <b>last</b> evaluation, not its best. Nothing is tuned or
 chosen on these evaluations.</li>
-<li>Runs that failed or did not finish are listed, and are counted only where no run
-of their method and label budget has finished; the table says so.</li>
+<li>Runs that failed, did not finish or were never begun are listed. In the final scores
+one that was evaluated counts only where no run of its method and label budget has
+finished; the table says so. Claims, intervals and differences rest on finished runs
+alone.</li>
 </ul>"""

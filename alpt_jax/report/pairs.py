@@ -26,7 +26,11 @@ FEWEST_SEEDS = 3
 
 
 class Interval(NamedTuple):
-  """A mean over seeds and the ends of its two-sided 95 % Student interval."""
+  """A mean and the ends of its two-sided 95 % interval.
+
+  Student's of a mean over seeds, or the bootstrap's of an interquartile mean: whoever
+  makes one says which.
+  """
 
   mean: float
   low: float
@@ -39,7 +43,7 @@ def student_quantile(freedom: int) -> float:
 
 
 def student_interval(values: Sequence[float]) -> Interval:
-  """The interval of the mean of independent values; at least two."""
+  """Student's interval of the mean of independent values; at least two."""
   mean = statistics.fmean(values)
   error = statistics.stdev(values) / math.sqrt(len(values))
   half_width = student_quantile(len(values) - 1) * error

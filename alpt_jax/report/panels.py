@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from alpt_jax.report.looks import (
+  FARTHEST,
   GREY,
   Styles,
   budget_name,
@@ -20,13 +21,12 @@ from alpt_jax.report.runs import (
   has_metric,
   labels_rank,
   part_names,
-  value_of,
+  points,
 )
 from alpt_jax.report.tables import Spread, reference, spread
 
 _LABEL_GAP = 0.062  # height of a line of text as a share of a panel's height
 _MOST_SINGLE_LINES = 3  # seeds; with more the shade says it better
-_FARTHEST = 1.5  # ours: references beyond this many times the curves are only named
 
 
 def panels_of(runs: Sequence[Run], metric: str) -> list[tuple[str, list[Run]]]:
@@ -132,7 +132,7 @@ def draw_references(axes, runs: Sequence[Run], metric: str) -> list[tuple]:
     if not found or column != compared_with(metric):
       continue
     text = f'{name}  {short_number(found.mean, metric)}'
-    if not is_share(metric) and found.mean > _FARTHEST * top:
+    if not is_share(metric) and found.mean > FARTHEST * top:
       labels.append(((None, top), f'{text} \N{UPWARDS ARROW}', GREY))
       continue
     axes.axhline(found.mean, color=GREY, lw=1, linestyle=(0, (4, 3)), zorder=1.9)
@@ -152,12 +152,7 @@ def shared_points(runs: Sequence[Run], metric: str) -> list[tuple[int, Spread]]:
   A mean over fewer seeds than its neighbours would jump for no reason. Runs
   that never measured the metric do not count as runs here.
   """
-  tables = [
-    {row['step']: value_of(row, metric) for row in run.evaluations}
-    for run in runs
-    if has_metric([run], metric)
-  ]
-  tables = [{s: v for s, v in table.items() if v is not None} for table in tables]
+  tables = [table for run in runs if (table := dict(points(run, metric)))]
   if not tables:
     return []
   steps = sorted(set(tables[0]).intersection(*tables[1:]))

@@ -1,17 +1,10 @@
-"""A folder of runs, read and put in order.
-
-A run is a folder that holds `identity.json`; beside it may stand
-
-  metrics.jsonl   one object per line, 'kind' is 'train' or 'evaluation'
-  status.json     {"state": "done" | "failed" | "running", "message": "..."}
-  *.gif           animations of the trained agent
+"""A folder of runs, put in order; run_files.py reads what each left.
 
 A run that failed or is still going is a run like any other here: what is counted
 and what is only shown is decided by `counted_runs`, in one place.
 """
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -20,9 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from alpt_jax.errors import UserError
+from alpt_jax.report.run_files import (
+  ALL_LABELS,
+  IDENTITY,
+  check_fields,
+  read_object,
+  read_rows,
+  read_status,
+)
 
-IDENTITY, METRICS, STATUS = 'identity.json', 'metrics.jsonl', 'status.json'
-ALL_LABELS = 'all'
 ORACLE = 'oracle'
 
 # Baselines from little help to much (Table 2 of the paper); ALPT's variants
@@ -30,8 +29,12 @@ ORACLE = 'oracle'
 # seen the target. The base has not: it was pretrained on the sources alone.
 _BASELINES = ('DT1', 'DT1-IDM', 'DT5', 'DT5-RET', 'CQL')
 
-# How the experiments call the runs that others start from.
-_PRETRAINING = re.compile(r'base\b|.*\(pretraining\)$', re.IGNORECASE)
+# Phases of runs that only serve others, which start from them; and how such runs are
+# called, for identities that name no phase.
+_PRETRAINING_PHASES = ('sources', 'pretrain')
+_PRETRAINING_TITLE = re.compile(
+  r'base\b|.*\((pretraining|sources alone)\)$', re.IGNORECASE
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +82,13 @@ class Run:
   @property
   def seed(self) -> int:
     return self.identity['seed']
+
+  @property
+  def is_pretraining(self) -> bool:
+    """Whether it only serves others, which start from it, and competes with none."""
+    if phase := self.identity.get('phase'):
+      return phase in _PRETRAINING_PHASES
+    return bool(_PRETRAINING_TITLE.match(self.method))
 
   @property
   def state(self) -> str:
@@ -131,19 +141,20 @@ def value_of(row: Mapping[str, Any], metric: str) -> float | None:
   return float(value) if math.isfinite(value) else None
 
 
+def points(run: Run, metric: str) -> list[tuple[int, float]]:
+  """(step, value) of every evaluation that measured a metric, steps ascending."""
+  found = ((row['step'], value_of(row, metric)) for row in run.evaluations)
+  return [(step, value) for step, value in found if value is not None]
+
+
 def has_metric(runs: Iterable[Run], metric: str) -> bool:
   """Whether any evaluation of any run has a value of a metric."""
-  return any(
-    value_of(row, metric) is not None for run in runs for row in run.evaluations
-  )
+  return any(points(run, metric) for run in runs)
 
 
 def has_curve(runs: Iterable[Run], metric: str) -> bool:
   """Whether any run has a metric at two steps: one point is no curve."""
-  counts = (
-    sum(value_of(row, metric) is not None for row in run.evaluations) for run in runs
-  )
-  return any(count > 1 for count in counts)
+  return any(len(points(run, metric)) > 1 for run in runs)
 
 
 def group_runs(
@@ -198,14 +209,10 @@ def labels_rank(labels: int | str) -> float:
   return math.inf if labels == ALL_LABELS else labels
 
 
-def is_pretraining(method: str) -> bool:
-  """Whether runs of this name only serve others, which start from them."""
-  return bool(_PRETRAINING.match(method))
-
-
-def method_rank(method: str) -> tuple:
-  """Sorting key of a method: baselines, ALPT, unknown, oracle, pretrainings."""
-  if is_pretraining(method):
+def method_rank(run: Run) -> tuple:
+  """Sorting key of a run's method: baselines, ALPT, unknown, oracle, pretrainings."""
+  method = run.method
+  if run.is_pretraining:
     return 4, len(method), method
   if method in _BASELINES:
     return 0, _BASELINES.index(method), method
@@ -218,122 +225,29 @@ def _run_rank(run: Run) -> tuple:
   return (
     run.part,
     labels_rank(run.labels),
-    method_rank(run.method),
+    method_rank(run),
     run.seed,
     str(run.folder),
   )
 
 
 def _load_run(folder: pathlib.Path) -> Run:
-  rows = _read_rows(folder / METRICS)
+  rows = read_rows(folder)
   return Run(
     folder=folder,
     identity=_read_identity(folder / IDENTITY),
-    evaluations=_of_kind(rows, 'evaluation', folder / METRICS),
-    train=_of_kind(rows, 'train', folder / METRICS),
-    status=_read_status(folder / STATUS),
+    evaluations=rows['evaluation'],
+    train=rows['train'],
+    status=read_status(folder),
   )
-
-
-def read_object(path: pathlib.Path) -> dict[str, Any]:
-  """Reads a file that holds one JSON object, or says that it does not."""
-  try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise UserError(
-      f'{path}: expected JSON, found something else ({error}). Restore or remove it.'
-    ) from error
-  if not isinstance(content, dict):
-    raise UserError(
-      f'{path}: expected a JSON object, found {type(content).__name__}. '
-      'Restore or remove it.'
-    )
-  return content
 
 
 def _read_identity(path: pathlib.Path) -> dict[str, Any]:
   """The identity, with the fields that order and group the runs checked."""
   identity = read_object(path)
-  wanted = {
-    'experiment': (_is_text, 'a name'),
-    'method': (_is_text, 'a name'),
-    'labels': (lambda x: _is_count(x) or x == ALL_LABELS, "a number or 'all'"),
-    'seed': (_is_count, 'a number'),
-    'target': (lambda x: x is None or isinstance(x, str), 'a name, or nothing'),
-  }
-  for field, (accepts_fn, expected) in wanted.items():
-    if not accepts_fn(identity.get(field)):
-      raise UserError(
-        f'{path}: field {field}: expected {expected}, found '
-        f'{identity.get(field)!r}. Restore the file or remove the run.'
-      )
+  names = ('experiment', 'method', 'labels', 'seed', 'target')
+  check_fields(str(path), identity, names)
   return identity
-
-
-def _is_text(value: Any) -> bool:
-  return isinstance(value, str) and bool(value)
-
-
-def _is_count(value: Any) -> bool:
-  return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _read_status(path: pathlib.Path) -> dict[str, Any]:
-  """The status; a crash may have left half a file, which is a status as well."""
-  if not path.is_file():
-    return {'state': 'unknown'}
-  try:
-    status = json.loads(path.read_text(encoding='utf-8'))
-    return {**status, 'state': status['state']}
-  except (ValueError, KeyError, TypeError):
-    return {'state': 'unreadable', 'message': f'{STATUS} holds no state'}
-
-
-def _read_rows(path: pathlib.Path) -> list[tuple[int, dict[str, Any]]]:
-  """(line number, row) of each line; a last line without its end is cut off."""
-  if not path.is_file():
-    return []
-  *lines, unended = path.read_bytes().split(b'\n')
-  rows = []
-  for number, line in enumerate(lines, start=1):
-    if not line.strip():
-      continue
-    row = _parse_row(line)
-    if row is None:
-      raise UserError(
-        f'{path}, line {number}: expected a JSON object, found '
-        f'{line[:60].decode(errors="replace")!r}. Remove the line, or the run.'
-      )
-    rows.append((number, row))
-  row = _parse_row(unended)
-  return rows if row is None else [*rows, (len(lines) + 1, row)]
-
-
-def _parse_row(line: bytes) -> dict[str, Any] | None:
-  try:
-    row = json.loads(line)
-  except ValueError:
-    return None
-  return row if isinstance(row, dict) else None
-
-
-def _of_kind(rows, kind: str, path: pathlib.Path) -> list[dict[str, Any]]:
-  """Rows of one kind, steps ascending.
-
-  A run that was killed and resumed writes the steps after its last checkpoint
-  again: of the same step the row written last stands.
-  """
-  by_step = {}
-  for number, row in rows:
-    if row.get('kind') != kind:
-      continue
-    if not _is_count(row.get('step')):
-      raise UserError(
-        f'{path}, line {number}, field step: expected a number of steps, found '
-        f'{row.get("step")!r}. Remove the line, or the run.'
-      )
-    by_step[row['step']] = row
-  return [by_step[step] for step in sorted(by_step)]
 
 
 def _refuse_twins(runs: Sequence[Run]) -> None:

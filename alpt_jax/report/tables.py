@@ -57,6 +57,7 @@ class TableRow:
     steps: the different last steps of those runs, ascending; normally one.
     spreads: metric -> its spread, only metrics that were measured.
     note: what the reader must know about missing runs; '' normally.
+    is_pretraining: whether its runs only serve others; False for a reference.
   """
 
   experiment: str
@@ -67,6 +68,7 @@ class TableRow:
   steps: tuple[int, ...]
   spreads: Mapping[str, Spread]
   note: str = ''
+  is_pretraining: bool = False
 
   @property
   def is_reference(self) -> bool:
@@ -154,6 +156,7 @@ def _method_row(experiment, target, labels, method, group) -> TableRow:
     steps=tuple(sorted({run.last['step'] for run in counted})),
     spreads={name: found for name, found in spreads.items() if found},
     note=_note(group, counted),
+    is_pretraining=group[0].is_pretraining,
   )
 
 
@@ -293,4 +296,4 @@ def grid(rows: Sequence[TableRow]) -> Grid:
 def to_text(rows: Sequence[TableRow]) -> str:
   """The table for a terminal, columns aligned, without a final line break."""
   basis = 'mean ± sample standard deviation over seeds, at the step named'
-  return f'{grid(rows).to_text()}\n{basis}'
+  return grid(rows)._replace(basis=basis).to_text()

@@ -5,16 +5,21 @@ Arguments behind the colon of every experiment, all optional, joined by commas:
   size      twin (a CPU, default), paper (Table 3; GPUs or TPUs) or smoke (seconds;
             learns nothing)
   seeds     a number of seeds, from 0, or a list joined by '+': 7+11+13
-  targets   joined by '+', where the experiment has several
-  data_seed     of recorded Atari games (mazes: every seed has its own)
-  rl_unplugged  folder of the RL Unplugged shards, in place of recorded games
+  targets   joined by '+'; figure5 has one and takes none
+  data_seed     of recorded Atari games; the mazes, of which every seed has its own,
+                do not read it
+  rl_unplugged  folder of the RL Unplugged shards, in place of recorded games; the
+                mazes do not read it
 """
 
 import types
 
 import ml_collections
 
-ARGUMENTS = ('part', 'size', 'seeds', 'targets', 'data_seed', 'rl_unplugged')
+from configs import atari, shared
+
+# Of section 5.3.
+GAMES = atari.FIVE_GAMES
 SIZES = ('twin', 'paper', 'smoke')
 
 # Optimiser steps of a pretraining on sources, and of everything that learns the
@@ -36,43 +41,72 @@ _NUM_SEEDS = {'twin': {'maze': 5, 'atari': 2}, 'paper': {'maze': 3, 'atari': 3}}
 # CPU-seconds, measured on one core of an AMD EPYC at the twins' sizes: a joint step,
 # an evaluation, and what a run takes beside them. For `--dry_run`.
 _COSTS = {'maze': (0.045, 1.5, 6.0), 'atari': (0.40, 30.0, 20.0)}
+# The same of one update of the method that is no transformer.
+_CQL_COSTS = {'maze': 0.0007, 'atari': 0.1}
+# What tells whether a method plays well.
+_METRICS = {'maze': 'success_sampled', 'atari': 'score'}
+_SMOKE_LABELS = 20
 
 
-def read(text: str, parts: tuple[str, ...]):
-  """The arguments, checked; `seeds` and `targets` as tuples, () where none is named.
+def read(text: str, parts: tuple[str, ...], budgets: dict, targets: dict | None = None):
+  """The arguments, checked, with all that follows from part and size.
 
   Args:
     text: what stands behind the colon.
     parts: those that the experiment has, the default first.
+    budgets: part, or (part, size) where a size has its own, -> label budgets.
+    targets: the same -> the targets where none are named; None for an experiment
+      that has a single one.
+
+  Returns:
+    A namespace: `part`, `size`, `seeds`, `budgets`, `targets` (those that are asked
+    for), `first_target` (of those where none are named), `metric` (of how well a
+    method plays), and of games `data_seed` and `rl_unplugged`.
+
+  Raises:
+    ValueError: an argument is not known, not taken here, or not what it should be.
   """
-  given = dict(pair.partition('=')[::2] for pair in filter(None, text.split(',')))
-  for name in given:
-    if name not in ARGUMENTS:
-      raise ValueError(
-        f"--config: argument '{name}' is not known. Known: {', '.join(ARGUMENTS)}"
-      )
-  part, size = given.get('part', parts[0]), given.get('size', 'twin')
-  for name, value, known in (('part', part, parts), ('size', size, SIZES)):
-    if value not in known:
-      raise ValueError(f"{name} '{value}' is not known. Known: {', '.join(known)}")
-  default = 1 if size == 'smoke' else _NUM_SEEDS[size][part]
-  numbers = given.get('seeds') or str(default)
-  if not all(number.isdecimal() for number in numbers.split('+')):
-    raise ValueError(f"seeds: expected a number, or some joined by '+': '{numbers}'")
-  seeds = tuple(int(number) for number in numbers.split('+'))
-  if '+' not in numbers:
-    seeds = tuple(range(seeds[0]))
-  if not seeds or len(set(seeds)) < len(seeds):
-    raise ValueError(f"seeds: expected one at least, and none twice, found '{numbers}'")
-  targets = tuple(filter(None, given.get('targets', '').split('+')))
+  defaults = {'part': parts[0], 'size': 'twin', 'seeds': '', 'targets': ''}
+  defaults |= {'data_seed': 0, 'rl_unplugged': ''}
+  given = shared.parse(text, defaults, SIZES)
+  part, size = given['part'], given['size']
+  if part not in parts:
+    raise ValueError(f"part '{part}' is not known. Known: {', '.join(parts)}")
+  named = tuple(filter(None, given['targets'].split('+')))
+  if named and targets is None:
+    raise ValueError(
+      f"targets: expected none, as there is one target here, found '{given['targets']}'"
+    )
+  is_smoke, is_game = size == 'smoke', part == 'atari'
+  usual = _of(targets, part, size)[: 1 if is_smoke else None] if targets else ()
   return types.SimpleNamespace(
     part=part,
     size=size,
-    seeds=seeds,
-    targets=targets,
-    data_seed=int(given.get('data_seed', 0)),
-    rl_unplugged=given.get('rl_unplugged', ''),
+    seeds=_seeds(given['seeds'], 1 if is_smoke else _NUM_SEEDS[size][part]),
+    budgets=(_SMOKE_LABELS,) if is_smoke else _of(budgets, part, size),
+    targets=named or usual,
+    first_target=usual[0] if usual else None,
+    metric=_METRICS[part],
+    data_seed=given['data_seed'] if is_game else 0,
+    rl_unplugged=given['rl_unplugged'] if is_game else '',
   )
+
+
+def _of(table: dict, part: str, size: str) -> tuple:
+  return table.get((part, size), table[part])
+
+
+def _seeds(text: str, default: int) -> tuple[int, ...]:
+  """'3' -> (0, 1, 2); '7+11' -> (7, 11)."""
+  text = text or str(default)
+  if not all(number.isdecimal() for number in text.split('+')):
+    raise ValueError(f"seeds: expected a number, or some joined by '+': '{text}'")
+  seeds = tuple(int(number) for number in text.split('+'))
+  if '+' not in text:
+    seeds = tuple(range(seeds[0]))
+  if not seeds or len(set(seeds)) < len(seeds):
+    raise ValueError(f"seeds: expected one at least, and none twice, found '{text}'")
+  return seeds
 
 
 def run(
@@ -102,7 +136,7 @@ def run(
     **arguments: further ones of the part's config file, such as target and sources.
   """
   text = f'method={method},labels={labels},seed={seed},phase={phase}'
-  if a.part == 'atari' and a.rl_unplugged:
+  if a.rl_unplugged:
     text += f',rl_unplugged={a.rl_unplugged}'
   text += ''.join(f',{key}={value}' for key, value in arguments.items() if value)
   text += ',size=paper' if a.size == 'paper' else ',size=small'
@@ -130,7 +164,11 @@ def experiment(a, name: str, title: str, runs, claims=()) -> ml_collections.Conf
     claims: what `claim` returned, one for each sentence of the paper.
   """
   config = ml_collections.ConfigDict()
-  config.experiment = f'{name}-{a.part}' + ('' if a.size == 'twin' else f'-{a.size}')
+  # Results of other data are another experiment's.
+  words = [name, a.part, *([] if a.size == 'twin' else [a.size])]
+  words += [f'seed{a.data_seed}'] if a.data_seed else []
+  words += ['rl_unplugged'] if a.rl_unplugged else []
+  config.experiment = '-'.join(words)
   config.title = title
   config.size = a.size
   # The file that makes a run's config out of one of `runs`.
@@ -139,6 +177,8 @@ def experiment(a, name: str, title: str, runs, claims=()) -> ml_collections.Conf
   config.claims = tuple(claims)
   # CPU-seconds of a joint step, an evaluation and a run's remainder; () if unknown.
   config.costs = _COSTS[a.part] if a.size == 'twin' else ()
+  # Method -> CPU-seconds of its step, where it is another.
+  config.step_costs = {'cql': _CQL_COSTS[a.part]} if a.size == 'twin' else {}
   # Fields of every run's config that differ from `run_config`.
   config.overrides = _overrides(a)
   config.record = _record(a)
@@ -188,34 +228,42 @@ def claim(
   over: str,
   labels: int | None = None,
   kind: str = 'higher',
-  targets: tuple[str, ...] = (),
+  factor: float = 1.0,
+  quoted: bool = True,
 ) -> dict:
   """A sentence of the paper, as the report tests it.
 
   Args:
-    paper: the sentence.
+    paper: the sentence, or a part of one.
     where: it stands in the paper.
     metric: of an evaluation row.
     method: title of the runs that the sentence is about.
     over: title of those that they are compared with.
     labels: the budget; None for each.
     kind: 'higher', 'not_lower' or 'faster' (steps to the other's last score).
-    targets: those that it is about; none for all.
+    factor: how many times as fast it is claimed to be; of 'faster' alone.
+    quoted: whether these words stand so in the paper; reports show ours as ours.
   """
   return {
     'paper': paper,
+    'quoted': quoted,
     'where': where,
     'metric': metric,
     'method': method,
     'over': over,
     'labels': labels,
     'kind': kind,
-    'targets': list(targets),
+    'factor': factor,
     'floor': FLOORS.get(metric),
     'ceiling': CEILINGS.get(metric),
   }
 
 
+# A sentence of the abstract that several experiments test.
+LABELLING = (
+  'utilizing even one additional environment dataset of labelled data during IDM '
+  'pretraining gives rise to substantial improvements in generating action labels'
+)
 # What a figure must pass before it says anything, and where it cannot get higher.
 FLOORS = {
   'success_sampled': 'random_walk',

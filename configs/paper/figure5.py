@@ -15,14 +15,14 @@ METHODS = {
   'ALPT-Blocked': {'method': 'alpt', 'sources': 'blocked'},
   'ALPT-Blocked+Tunneled': {'method': 'alpt', 'sources': 'blocked+tunneled'},
 }
+BUDGETS = {'maze': (250, 50)}
 # Ours: until the IDM of every seed tried has settled (docs/mazes.md).
 TWIN = {'training': {'num_steps': 1_500, 'evaluate_every': 125}}
 
 
 def get_config(text: str = ''):
   """See the top of configs/paper/experiment.py for `text`."""
-  a = shared.read(text, PARTS)
-  budgets = (20,) if a.size == 'smoke' else (250, 50)
+  a = shared.read(text, PARTS, BUDGETS)
   runs = [
     shared.run(
       a,
@@ -33,36 +33,36 @@ def get_config(text: str = ''):
       changes=TWIN if a.size == 'twin' else {},
       **method,
     )
-    for labels in budgets
+    for labels in a.budgets
     for seed in a.seeds
     for title, method in METHODS.items()
   ]
   where = 'section 5.6, figure 5'
   one, two = 'ALPT-Blocked', 'ALPT-Blocked+Tunneled'
-  twice = (
-    'ALPT-Blocked allows us to solve the target task twice as fast compared to only '
-    'training on the target maze'
-  )
   claims = [
-    shared.claim(twice, where, 'success_sampled', one, 'DT1-IDM', kind='faster'),
     shared.claim(
-      'pretraining provides accurate action labels',
-      'section 4',
-      'idm_accuracy',
+      'allows us to solve the target task twice as fast compared to only training on '
+      'the target maze',
+      where,
+      a.metric,
       one,
       'DT1-IDM',
+      kind='faster',
+      factor=2.0,
     ),
+    shared.claim(shared.LABELLING, 'the abstract', 'idm_accuracy', one, 'DT1-IDM'),
     shared.claim(
-      'training on both tunneled and blocked mazes further improves generalization',
+      'Training on both tunneled and blocked mazes enables greater dataset diversity, '
+      'which further improves generalization',
       where,
-      'success_sampled',
+      a.metric,
       two,
       one,
     ),
     shared.claim(
       'leading to even faster convergence on the target task',
       where,
-      'success_sampled',
+      a.metric,
       two,
       one,
       kind='faster',

@@ -12,7 +12,12 @@ Both pretrained variants start from one base, whose IDM is the same in either.
 from configs.paper import experiment as shared
 
 PARTS = ('maze', 'atari')
-GAMES = ('Asterix', 'Breakout', 'Freeway', 'Seaquest', 'SpaceInvaders')
+BUDGETS = {'maze': (250, 50), 'atari': (300,), ('atari', 'paper'): (10_000,)}
+TARGETS = {
+  'maze': ('own',),
+  'atari': ('Breakout',),
+  ('atari', 'paper'): shared.GAMES,
+}
 # Appendix A: "up to 100k steps".
 PAPER = {'training': {'num_steps': 100_000, 'evaluate_every': 10_000}}
 TITLE = 'ALPT (IDM pretrained)'
@@ -20,19 +25,13 @@ TITLE = 'ALPT (IDM pretrained)'
 
 def get_config(text: str = ''):
   """See the top of configs/paper/experiment.py for `text`."""
-  a = shared.read(text, PARTS)
-  if a.part == 'maze':
-    targets, budgets = a.targets or ('own',), (250, 50)
-  else:
-    targets = a.targets or (GAMES if a.size == 'paper' else ('Breakout',))
-    budgets = (10_000,) if a.size == 'paper' else (300,)
-  budgets = (20,) if a.size == 'smoke' else budgets
+  a = shared.read(text, PARTS, BUDGETS, TARGETS)
   changes = PAPER if a.size == 'paper' else {}
   runs = []
   for seed in a.seeds:
-    for target in targets:
+    for target in a.targets:
       name = f'base-{target}-{seed}'
-      others = '+'.join(game for game in GAMES if game != target)
+      others = '+'.join(game for game in shared.GAMES if game != target)
       sources = {'sources': 'blocked' if a.part == 'maze' else others}
       same = {'seed': seed, 'target': target}
       runs.append(
@@ -40,34 +39,33 @@ def get_config(text: str = ''):
           a,
           'base',
           'alpt',
-          max(budgets),
+          max(a.budgets),
           phase='sources',
           name=name,
           **sources,
           **same,
         )
       )
-      for labels in budgets:
+      for labels in a.budgets:
         same['labels'], same['changes'] = labels, changes
         runs += [
           shared.run(a, 'DT1-IDM', 'dt1-idm', **same),
           shared.run(a, TITLE, 'alpt-idm', initial=name, **same),
           shared.run(a, 'ALPT', 'alpt', initial=name, **same),
         ]
-  where = 'section 5.3 and Appendix A, figure 6'
-  metric = 'success_sampled' if a.part == 'maze' else 'score'
+  where = 'section 5.3, figure 6'
   claims = [
     shared.claim(
       'this variant maintains strong performance compared to DT1-IDM',
       where,
-      metric,
+      a.metric,
       TITLE,
       'DT1-IDM',
     ),
     shared.claim(
       'suggesting that the main benefit of pretraining is the IDM',
       where,
-      metric,
+      a.metric,
       TITLE,
       'ALPT',
       kind='not_lower',

@@ -3,7 +3,7 @@
   ./launch/reproduce.sh labels/maze
 
 maze   50 to 10,000 labels; 25 minutes on 2 cores
-atari  recorded Breakout (`targets=` another game), 100 to 10,000 labels; 30 minutes
+atari  recorded Breakout (`targets=` other games), 100 to 10,000 labels; 30 minutes
 
 Cloning of the labels (BC), DT1-IDM, ALPT from one base for all budgets, and the oracle.
 The labels of a smaller budget are among those of a larger one.
@@ -12,42 +12,43 @@ The labels of a smaller budget are among those of a larger one.
 from configs.paper import experiment as shared
 
 PARTS = ('maze', 'atari')
-GAMES = ('Asterix', 'Breakout', 'Freeway', 'Seaquest', 'SpaceInvaders')
 BUDGETS = {'maze': (50, 100, 250, 1_000, 10_000), 'atari': (100, 1_000, 10_000)}
+TARGETS = {'maze': ('own',), 'atari': ('Breakout',)}
 
 
 def get_config(text: str = ''):
   """See the top of configs/paper/experiment.py for `text`."""
-  a = shared.read(text, PARTS)
-  (target,) = a.targets or ({'maze': 'own', 'atari': 'Breakout'}[a.part],)
-  budgets = (20,) if a.size == 'smoke' else BUDGETS[a.part]
-  others = '+'.join(game for game in GAMES if game != target)
-  sources = 'blocked' if a.part == 'maze' else others
+  a = shared.read(text, PARTS, BUDGETS, TARGETS)
+  most = max(a.budgets)
   runs = []
   for seed in a.seeds:
-    name = f'base-{seed}'
-    same = {'seed': seed, 'target': target}
-    base = {**same, 'phase': 'sources', 'name': name, 'sources': sources}
-    runs.append(shared.run(a, 'base', 'alpt', max(budgets), **base))
-    for labels in budgets:
-      runs += [
-        shared.run(a, 'BC', 'bc', labels, **same),
-        shared.run(a, 'DT1-IDM', 'dt1-idm', labels, **same),
-        shared.run(a, 'ALPT', 'alpt', labels, initial=name, **same),
-      ]
-    runs.append(shared.run(a, 'Oracle', 'oracle', max(budgets), **same))
-  metric = 'success_sampled' if a.part == 'maze' else 'score'
-  where = 'the introduction'
+    for target in a.targets:
+      name = f'base-{target}-{seed}'
+      others = '+'.join(game for game in shared.GAMES if game != target)
+      sources = 'blocked' if a.part == 'maze' else others
+      same = {'seed': seed, 'target': target}
+      base = {**same, 'phase': 'sources', 'name': name, 'sources': sources}
+      runs.append(shared.run(a, 'base', 'alpt', most, **base))
+      for labels in a.budgets:
+        runs += [
+          shared.run(a, 'BC', 'bc', labels, **same),
+          shared.run(a, 'DT1-IDM', 'dt1-idm', labels, **same),
+          shared.run(a, 'ALPT', 'alpt', labels, initial=name, **same),
+        ]
+      runs.append(shared.run(a, 'Oracle', 'oracle', most, **same))
   claims = [
+    shared.claim(shared.LABELLING, 'the abstract', 'idm_accuracy', 'ALPT', 'DT1-IDM'),
+    # The introduction has "as little as 10k labelled samples required", of a gain over
+    # training on the target alone. That a budget is enough is more than it says.
     shared.claim(
-      'substantial improvements in generating action labels',
-      where,
-      'idm_accuracy',
+      f'{most:,} labels are enough: with them ALPT plays no worse than with all',
+      'after the introduction',
+      a.metric,
       'ALPT',
-      'DT1-IDM',
-    ),
-    shared.claim(
-      'as little as 10k labelled samples required', where, metric, 'ALPT', 'BC'
+      'Oracle',
+      labels=most,
+      kind='not_lower',
+      quoted=False,
     ),
   ]
   title = 'How many labels are enough (not in the paper)'
