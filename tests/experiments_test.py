@@ -3,7 +3,10 @@
 import collections
 import dataclasses
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +14,7 @@ from alpt_jax import specs
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.recording import Recording
 from alpt_jax.launching import experiments, sweep, workers
+from alpt_jax.report import report
 
 PARTS = (
   *('figure2/maze', 'figure2/atari', 'figure3/maze', 'figure3/atari'),
@@ -200,3 +204,26 @@ def test_a_dataset_that_was_recorded_otherwise_is_refused(tmp_path):
 def test_what_is_asked_for_wrongly_is_named(tmp_path, name, arguments, message):
   with pytest.raises(UserError, match=message):
     experiments.find(name, tmp_path, arguments)
+
+
+@pytest.mark.slow
+def test_every_experiment_runs_from_nothing_to_its_report(tmp_path):
+  """Recording, pretraining, finetuning, scores, claims: tiny, in real processes."""
+  command = [sys.executable, '-m', 'alpt_jax.bin.reproduce', '--experiment=all']
+  root = pathlib.Path(__file__).parents[1]
+  environment = dict(os.environ)
+  environment.pop('JAX_DISABLE_MOST_OPTIMIZATIONS', None)
+  result = subprocess.run(
+    [*command, '--size=smoke', f'--out={tmp_path}'],
+    cwd=root,
+    env=environment,
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stdout + result.stderr
+  for part in experiments.find('all', tmp_path, {'size': 'smoke'}):
+    found = report.load(part.folder)
+    assert len(found.runs) == len(part.planned.runs) and not found.traceless
+    assert all(run.state == 'done' and run.last for run in found.runs)
+    assert {finding.reason for finding in found.findings} <= {'a smoke run'}
+    assert (part.folder / 'report' / 'index.html').is_file()
