@@ -71,6 +71,12 @@ def test_memory_that_is_no_files_is_counted(tmp_path):
   assert math.isnan(inputs.own_mb(str(tmp_path / 'none')))
 
 
+def test_what_goes_up_and_down_has_not_grown():
+  """Filling in the first quarter, then between 10 and 12, at the end 2 more."""
+  assert inputs.growths([2, 6, 10, 12, 12, 10, 12, 14]) == (11.0, 2.0)
+  assert inputs.growths([2, 5]) == (3.0, 0.0)
+
+
 def test_the_figures_are_written_with_the_machine(maze, tmp_path):
   path = tmp_path / 'figures.json'
   command = [sys.executable, '-m', 'alpt_jax.bin.benchmark', '--sections=pool']

@@ -30,7 +30,9 @@ _FLOORS = {
   'launching': 7,
   'bin': 8,
 }
-_TENSORFLOW_FILES = {'data/rlds.py', 'data/rl_unplugged.py', 'data/stream.py'}
+_TENSORFLOW_FILES = {
+  f'data/{name}.py' for name in ('quiet_tensorflow', 'rlds', 'rl_unplugged', 'stream')
+}
 
 
 def _place(path: pathlib.Path) -> str:

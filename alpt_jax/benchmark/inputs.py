@@ -16,8 +16,8 @@ from alpt_jax.experiment import datasets
 from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
 from alpt_jax.experiment.shard_set import ShardSet
 
-# Batches after which the memory counts as settled: buffers are full by then.
-_SETTLED = 200
+# How often the memory is looked at: it goes up and down by a tenth.
+_LOOKS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +31,11 @@ class InputFigures:
       the batches.
     first_batch_s: wall time of the first batch.
     first_batch_cpu_s: its CPU time.
-    growth_mb: memory of its own at the end over that after the first batch; mapped
-      files do not count, as a pool's pages are the system's to drop.
-    settled_growth_mb: the same over that after 200 batches; 0 if there were fewer.
+    growth_mb: memory of its own, mean over the last quarter of the batches, over that
+      after the first; mapped files do not count, as a pool's pages are the system's
+      to drop.
+    settled_growth_mb: the same over the mean of the second quarter: buffers are full
+      by then.
   """
 
   windows_per_cpu_s: float
@@ -93,15 +95,15 @@ def measure(
   cpu, wall = time.process_time(), time.perf_counter()
   mixture.batch(first_step)
   first_cpu, first_wall = time.process_time() - cpu, time.perf_counter() - wall
-  memory = {0: own_mb()}
+  memory = [own_mb()]
   cpu, walls = time.process_time(), [time.perf_counter()]
   for number in range(1, num_batches):
     mixture.batch(first_step + number)
     walls.append(time.perf_counter())
-    if number == _SETTLED:
-      memory[number] = own_mb()
+    if number % max(1, num_batches // _LOOKS) == 0:
+      memory.append(own_mb())
   cpu = time.process_time() - cpu
-  last = own_mb()
+  growth, settled_growth = growths(memory)
   rates = batch_size / np.array(
     [np.diff(part).mean() for part in _tenths(np.array(walls))]
   )
@@ -112,9 +114,17 @@ def measure(
     spread=float(high - low) / 2,
     first_batch_s=first_wall,
     first_batch_cpu_s=first_cpu,
-    growth_mb=last - memory[0],
-    settled_growth_mb=last - memory.get(_SETTLED, last),
+    growth_mb=growth,
+    settled_growth_mb=settled_growth,
   )
+
+
+def growths(memory: Sequence[float]) -> tuple[float, float]:
+  """The last quarter's mean less the first figure, and less the second quarter's."""
+  quarter = len(memory) // 4
+  last = np.mean(memory[-max(1, quarter) :])
+  settled = np.mean(memory[quarter : 2 * quarter] or memory[-1:])
+  return float(last - memory[0]), float(last - settled)
 
 
 def _tenths(times: np.ndarray) -> Iterator[np.ndarray]:

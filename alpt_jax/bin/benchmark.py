@@ -25,7 +25,7 @@ from alpt_jax.experiment.identity import circumstances
 SECTIONS = ('pool', 'stream')
 
 _SECTIONS = flags.DEFINE_list('sections', list(SECTIONS), 'Which of them.')
-_DATA = flags.DEFINE_list('data', [], 'Dataset folders.')
+_DATA = flags.DEFINE_list('data', None, 'Dataset folders.')
 _BATCH = flags.DEFINE_integer('batch_size', 256, 'Windows per batch.', lower_bound=1)
 _LENGTH = flags.DEFINE_integer('window_length', 5, 'T; T + 1 frames.', lower_bound=1)
 _BATCHES = flags.DEFINE_integer('batches', 2_000, 'How many to read.', lower_bound=3)

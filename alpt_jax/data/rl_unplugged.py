@@ -15,11 +15,10 @@ How an episode of L transitions lies in a record of L + 1 steps:
 In files that record rewards k steps early (`reward_lead`), r_t stands at step t - k.
 Of a terminal episode the last transition has discount 0.
 
-One of the three files that import TensorFlow, which only moves bytes here and is
-kept off the GPUs. Import this module only where such files are really needed.
+One of the three files that need TensorFlow. Import this module only where such files
+are really needed.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -32,23 +31,14 @@ from typing import Any
 
 import numpy as np
 
-# Read when TensorFlow is imported: no notices, and no greeting from oneDNN.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
-
-import tensorflow as tf  # noqa: E402
-
-from alpt_jax import specs  # noqa: E402
-from alpt_jax.data import encoded, manifest  # noqa: E402
-from alpt_jax.data.encoded import EncodedEpisode  # noqa: E402
-from alpt_jax.data.manifest import Manifest  # noqa: E402
-from alpt_jax.data.reward_lead import SCREEN_LAGS, LeadEvidence, reward_lead  # noqa: E402
-from alpt_jax.data.shards import choose_shards  # noqa: E402
-from alpt_jax.errors import UserError  # noqa: E402
-
-# Too late, and harmless, if someone has already used TensorFlow.
-with contextlib.suppress(RuntimeError):
-  tf.config.set_visible_devices([], 'GPU')
+from alpt_jax import specs
+from alpt_jax.data import encoded, manifest
+from alpt_jax.data.encoded import EncodedEpisode
+from alpt_jax.data.manifest import Manifest
+from alpt_jax.data.quiet_tensorflow import tf
+from alpt_jax.data.reward_lead import SCREEN_LAGS, LeadEvidence, reward_lead
+from alpt_jax.data.shards import choose_shards
+from alpt_jax.errors import UserError
 
 Folder = str | os.PathLike
 Say = Callable[[str], Any]

@@ -19,11 +19,10 @@ How an episode of L transitions becomes L + 1 RLDS steps:
 off. Reading follows the same rule for anyone's files: the last step's action,
 reward and discount are dropped, because no observation follows them.
 
-One of the three files that import TensorFlow, which only moves bytes here and is
-kept off the GPUs. Import this module only where RLDS files are really needed.
+One of the three files that need TensorFlow. Import this module only where RLDS files
+are really needed.
 """
 
-import contextlib
 import json
 import os
 import pathlib
@@ -34,23 +33,16 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-# Read when TensorFlow is imported: no notices, and no greeting from oneDNN.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+from alpt_jax import specs
+from alpt_jax.data.checks import check_episode
+from alpt_jax.data.pool import Pool, write_pool
+from alpt_jax.data.quiet_tensorflow import tf
+from alpt_jax.errors import UserError
+from alpt_jax.specs import EnvironmentSpec
+from alpt_jax.types import Episode
 
-import tensorflow as tf  # noqa: E402
-import tensorflow_datasets as tfds  # noqa: E402
-
-from alpt_jax import specs  # noqa: E402
-from alpt_jax.data.checks import check_episode  # noqa: E402
-from alpt_jax.data.pool import Pool, write_pool  # noqa: E402
-from alpt_jax.errors import UserError  # noqa: E402
-from alpt_jax.specs import EnvironmentSpec  # noqa: E402
-from alpt_jax.types import Episode  # noqa: E402
-
-# Too late, and harmless, if someone has already used TensorFlow.
-with contextlib.suppress(RuntimeError):
-  tf.config.set_visible_devices([], 'GPU')
+# Below what quietens TensorFlow.
+import tensorflow_datasets as tfds  # isort: skip
 
 Folder = str | os.PathLike
 

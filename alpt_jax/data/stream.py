@@ -8,12 +8,9 @@ instead of 7, and resuming skips windows before their frames are decoded. The
 sequence is a function of (manifest, labels, seed, host, number of hosts) and the
 settings here, whatever the number of threads.
 
-One of the three files that import TensorFlow, which only moves bytes here and is
-kept off the GPUs.
+One of the three files that need TensorFlow.
 """
 
-import contextlib
-import ctypes
 import os
 from collections.abc import Sequence
 from typing import Literal
@@ -25,11 +22,9 @@ from alpt_jax.data import encoded, rl_unplugged
 from alpt_jax.data.blocks import Blocks, deal
 from alpt_jax.data.labels import Labels, labelled_transitions
 from alpt_jax.data.manifest import Manifest
+from alpt_jax.data.quiet_tensorflow import give_back, tf
 from alpt_jax.errors import UserError
 from alpt_jax.types import Window
-
-# Below rl_unplugged, which quietens TensorFlow before it is imported.
-import tensorflow as tf  # isort: skip
 
 # Ours, all of these. A block of two shards of a million steps reads 15 frames for
 # each window; fewer windows would cost more reading each, more a longer resume.
@@ -43,13 +38,6 @@ _GROUP = 16
 _TURN = 16
 _THREADS = 2
 _READ_BYTES = 1 << 20
-
-# TensorFlow's threads allocate what others free. glibc then keeps a heap for each
-# thread, and hundreds of MB in their holes (280 MB more after 2,000 batches); one heap
-# for all costs a tenth of the speed. Elsewhere there is no such function.
-_M_ARENA_MAX = -8
-with contextlib.suppress(AttributeError, OSError, TypeError):
-  ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 _FEATURES = {
   name: tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
@@ -175,6 +163,7 @@ class ShardStream:
       self._groups, self._next = None, -1
       raise UserError(self._damage(expected))
     self._next_group += 1
+    give_back()
     return arrays
 
   def _damage(self, block: int, error: Exception | None = None) -> str:
