@@ -9,6 +9,7 @@ differing leaf instead of a page of TensorStore.
 import logging
 import os
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,10 @@ class Checkpoints:
       )
     # 135 INFO lines for 3 saves, warnings about options that a reader lacks, and
     # pages of traceback for a full disk, which `_failed` puts into one line.
-    logging.getLogger('absl').setLevel(logging.CRITICAL)
+    for name in ('absl', 'asyncio'):
+      logging.getLogger(name).setLevel(logging.CRITICAL)
+    if sys.unraisablehook is sys.__unraisablehook__:
+      sys.unraisablehook = _without_stragglers
     self._manager = ocp.CheckpointManager(
       self.folder,
       options=ocp.CheckpointManagerOptions(
@@ -169,6 +173,16 @@ class Checkpoints:
     """Waits for the last save and lets go of the folder."""
     self.wait()
     self._manager.close()
+
+
+def _without_stragglers(unraisable) -> None:
+  """Python's own `sys.unraisablehook`, silent of what a failed save leaves behind.
+
+  TensorStore goes on to report each of its writes to an event loop that Orbax has
+  closed: pages of traceback, between the letters of whatever else is printed.
+  """
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
 
 
 def _reason(error: Exception) -> str:
