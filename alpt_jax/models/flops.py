@@ -1,0 +1,129 @@
+"""What a training step computes, counted on paper: floating-point operations a window.
+
+Matrix products alone, which is where nearly all of it goes, each multiply-add as two
+operations; nothing of norms, softmax, GELU and table look-ups. The attention of a mask
+is counted whole, as it is computed.
+"""
+
+from typing import NamedTuple
+
+from alpt_jax import returns
+from alpt_jax.models.decision_transformer import DecisionTransformer
+from alpt_jax.models.embedding import num_observation_tokens
+from alpt_jax.models.inverse_dynamics import InverseDynamics
+
+# Each transition of the policy's context is its patches, a return, action and reward.
+_EXTRA = 3
+
+
+class StepFlops(NamedTuple):
+  """Operations of one training step, per window of the batch.
+
+  Attributes:
+    model: what the method asks for: the forward and backward passes, and the labels.
+    hardware: with what rematerialisation computes a second time.
+  """
+
+  model: float
+  hardware: float
+
+
+class _Forward(NamedTuple):
+  """Multiply-adds of a forward pass of one window."""
+
+  ends: int  # embeddings of observations, and heads
+  blocks: int
+  unread: int  # of the blocks: products whose result no backward pass reads
+
+
+def forward_flops(model: InverseDynamics | DecisionTransformer) -> float:
+  """Operations of one window's forward pass, of which only fields are read."""
+  forward = _forward(model)
+  return 2.0 * (forward.ends + forward.blocks)
+
+
+def step_flops(idm, policy, relabels_again: bool = False) -> StepFlops | None:
+  """Operations of a joint training step, per window.
+
+  A backward pass counts as two forward passes, which for the first layer, whose input
+  needs no gradient, is a little too much (0.2 % of the paper's IDM): the convention of
+  MFU (Chowdhery et al., 2022, appendix B).
+
+  Args:
+    idm: the labeller, or None for a method without one.
+    policy: the decision transformer, or None where the IDM is trained alone.
+    relabels_again: whether labels come from a pass of their own, without gradient;
+      else from the logits that the IDM learns by. Read only where there are both.
+
+  Returns:
+    None for other models, which nobody has counted.
+  """
+  models = [model for model in (idm, policy) if model is not None]
+  if not all(isinstance(m, InverseDynamics | DecisionTransformer) for m in models):
+    return None
+  total = sum(3 * forward_flops(model) for model in models)
+  if relabels_again and len(models) == 2:
+    total += forward_flops(idm)
+  again = 0.0
+  for model in models:
+    forward = _forward(model)
+    again += 2.0 * model.remat * (forward.blocks - forward.unread)
+  return StepFlops(total, total + again)
+
+
+def _forward(model) -> _Forward:
+  return _of_idm(model) if isinstance(model, InverseDynamics) else _of_policy(model)
+
+
+def _of_idm(idm: InverseDynamics) -> _Forward:
+  length, patches = idm.num_transitions, _patches(idm)
+  # Changes are further channels beside the pixels, and spare the last frame.
+  frames, channels = (length + 1, 1) if idm.form == 'frames' else (length, 2)
+  ends = _observations(idm, frames, channels) + length * idm.width * idm.num_actions
+  if idm.form == 'pair':
+    blocks, unread = _blocks(idm, patches + 1, 1)
+    return _Forward(ends, length * blocks, length * unread)
+  tokens = frames * patches + length
+  return _Forward(
+    ends, *_blocks(idm, tokens, tokens if idm.form == 'frames' else length)
+  )
+
+
+def _of_policy(policy: DecisionTransformer) -> _Forward:
+  low, high = policy.return_range
+  classes = policy.num_actions + returns.NUM_REWARD_TOKENS
+  classes += (high - low) * policy.sees_returns
+  ends = _observations(policy, policy.context) + policy.context * policy.width * classes
+  tokens = policy.context * (_patches(policy) + _EXTRA)
+  return _Forward(ends, *_blocks(policy, tokens, tokens))
+
+
+def _patches(model) -> int:
+  return num_observation_tokens(model.observation_spec, model.patch_size)
+
+
+def _observations(model, frames: int, channels: int = 1) -> int:
+  """Multiply-adds that embed the frames; of images, `channels` times their own."""
+  spec = model.observation_spec
+  inputs = spec.shape[-1]
+  if spec.kind == 'image':
+    inputs *= channels * model.patch_size**2
+  return frames * _patches(model) * inputs * model.width
+
+
+def _blocks(model, tokens: int, rows: int) -> tuple[int, int]:
+  """Multiply-adds of one sequence's blocks, and of those the unread ones.
+
+  The last block is computed for `rows` of its tokens only, but for keys and values.
+  The product that ends a block is only added to what came in: gradients do not ask for
+  its value.
+  """
+  width, blocks, unread = model.width, 0, 0
+  for queries in [tokens] * (model.num_layers - 1) + [rows]:
+    keys_and_values = 2 * tokens * width**2
+    query_and_output = 2 * queries * width**2
+    scores_and_mixing = 2 * queries * tokens * width
+    mlp_out = 4 * queries * width**2
+    blocks += keys_and_values + query_and_output + scores_and_mixing + 2 * mlp_out
+    unread += mlp_out
+  return blocks, unread
