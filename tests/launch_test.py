@@ -7,7 +7,11 @@ import subprocess
 import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_SCRIPTS = [*sorted((_ROOT / 'launch').rglob('*.sh')), _ROOT / '.ci' / 'run']
+_SCRIPTS = [
+  *sorted((_ROOT / 'launch').rglob('*.sh')),
+  *sorted((_ROOT / 'launch').rglob('*.sbatch')),
+  _ROOT / '.ci' / 'run',
+]
 
 
 @pytest.mark.parametrize('script', _SCRIPTS, ids=lambda path: path.name)
