@@ -1,8 +1,11 @@
 """Checkpoints on disk: what comes back, and what is said when nothing can."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny_models as tiny
 
@@ -160,14 +163,35 @@ def test_a_truncated_checkpoint_is_one_line_and_an_older_one_still_works(folder,
   tiny.assert_same_bits(reader(folder).restore(shapes(), 3), state_of(3))
 
 
-def test_a_reason_without_words_still_gives_a_line(folder, monkeypatch):
-  checkpoints = reader(folder)
+@pytest.fixture
+def foreign(tmp_path):
+  """A folder with a step that some other program wrote, beside one of ours."""
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(1, state_of(1), {})
+  checkpoints.close()
+  (tmp_path / '2' / 'params').mkdir(parents=True)
+  return tmp_path
 
+
+def test_a_foreign_checkpoint_is_one_line(foreign):
+  message = error_of(reader(foreign).restore, shapes())
+  assert message.startswith(f'{foreign / "2"}: this checkpoint cannot be read')
+  (foreign / '2' / 'description').mkdir()
+  (foreign / '2' / 'description' / 'metadata').write_text('{"theirs": 1}')
+  message = error_of(reader(foreign).description)
+  assert 'its description is not one of alpt-jax' in message
+  tiny.assert_same_bits(reader(foreign).restore(shapes(), 1), state_of(1))
+
+
+def test_a_reason_without_words_still_gives_a_line(folder, monkeypatch):
   def broken(*arguments, **keywords):
     raise AssertionError
 
-  monkeypatch.setattr(checkpoints._manager, 'restore', broken)
-  assert 'AssertionError()' in error_of(checkpoints.description)
+  monkeypatch.setattr(ocp.JsonCheckpointHandler, 'restore', broken)
+  assert 'AssertionError()' in error_of(reader(folder).description)
+
+
+# Saves that fail.
 
 
 def test_a_save_that_fails_names_the_last_good_step(folder, monkeypatch):
@@ -184,4 +208,32 @@ def test_a_save_that_fails_names_the_last_good_step(folder, monkeypatch):
     'step 8 could not be saved (No space left on device). Last good step: 7' in message
   )
   assert '\n' not in message
+  checkpoints.close()
+
+
+def test_a_save_that_fails_later_is_known_without_waiting(folder, monkeypatch):
+  checkpoints = Checkpoints(folder)
+
+  def full(*arguments, **keywords):
+    raise OSError('No space left on device\nand a page of details')
+
+  # What Orbax does last, in a thread of its own.
+  monkeypatch.setattr(checkpoints._manager._checkpointer._handler, 'finalize', full)
+  checkpoints.save(8, state_of(8), {})
+  for _ in range(1000):
+    try:
+      checkpoints.check()
+      time.sleep(0.01)
+    except RunFailed as error:
+      message = str(error)
+      break
+  assert 'could not be saved (No space left on device). Last good step: 7' in message
+  checkpoints.check()  # said once
+
+
+def test_it_is_the_caller_who_decides_when_to_save_and_nobody_else(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  # Orbax would by itself save the first step, every step, and when preempted.
+  assert not checkpoints._manager.should_save(0)
+  assert not checkpoints._manager.should_save(1)
   checkpoints.close()
