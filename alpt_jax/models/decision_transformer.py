@@ -67,6 +67,7 @@ class DecisionTransformer(nn.Module):
     patch_size: for images.
     dtype: of the computation.
     sees_returns: whether a return is shown and returns are predicted.
+    scan_layers, remat: the transformer's, see there.
   """
 
   num_actions: int
@@ -80,6 +81,8 @@ class DecisionTransformer(nn.Module):
   patch_size: int = 14
   dtype: jnp.dtype = jnp.float32
   sees_returns: bool = True
+  scan_layers: bool = False
+  remat: bool = False
 
   def setup(self):
     low, high = self.return_range
@@ -99,7 +102,12 @@ class DecisionTransformer(nn.Module):
       self, self.context * self._stride, self.width
     )
     self.sequence = Transformer(
-      self.num_layers, self.num_heads, self.dropout, self.dtype
+      self.num_layers,
+      self.num_heads,
+      self.dropout,
+      self.dtype,
+      self.scan_layers,
+      self.remat,
     )
     self.ret_linear = nn.Dense(high - low)
     self.act_linear = nn.Dense(self.num_actions)

@@ -45,6 +45,7 @@ class InverseDynamics(nn.Module):
     width, num_layers, num_heads, dropout: the transformer's (Table 3).
     patch_size: for images.
     dtype: of the computation.
+    scan_layers, remat: the transformer's, see there.
 
   Raises:
     UserError: the form is not known, or the observations are no images and know no
@@ -61,6 +62,8 @@ class InverseDynamics(nn.Module):
   dropout: float = 0.1
   patch_size: int = 14
   dtype: jnp.dtype = jnp.float32
+  scan_layers: bool = False
+  remat: bool = False
 
   def __post_init__(self):
     super().__post_init__()
@@ -119,7 +122,13 @@ class InverseDynamics(nn.Module):
     if self.form == 'difference':
       mask = mask & _own_frame_only(num_slots, per_frame)
     sequence = Transformer(
-      self.num_layers, self.num_heads, self.dropout, self.dtype, name='sequence'
+      self.num_layers,
+      self.num_heads,
+      self.dropout,
+      self.dtype,
+      self.scan_layers,
+      self.remat,
+      name='sequence',
     )
     if self.form == 'frames':
       # Every row, of which only the slots are read: the same bits as ever.

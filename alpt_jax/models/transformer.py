@@ -12,8 +12,11 @@ import numpy as np
 _MASKED = -1e30
 
 # What later tokens need of earlier ones: keys and values of each layer, each
-# `[B, N, H, D / H]`.
+# `[B, N, H, D / H]`; the same in both layouts of the parameters.
 Kept = tuple[tuple[jax.Array, jax.Array], ...]
+
+# Where the parameters of all blocks but the last lie where layers are scanned.
+STACKED = 'blocks'
 
 
 class Attention(nn.Module):
@@ -69,20 +72,88 @@ class Attention(nn.Module):
     return project('linear')(mixed), new
 
 
+class Block(nn.Module):
+  """One pre-LayerNorm block: attention, then an MLP, each added to what came in.
+
+  Attributes:
+    num_heads, dropout, dtype: the transformer's.
+    init_scale: variance scale of all its projections.
+    deterministic: False applies dropout.
+    prefix: of its parameters' names.
+    rows: places among the N whose result is wanted, None: all.
+  """
+
+  num_heads: int
+  dropout: float
+  dtype: jnp.dtype
+  init_scale: float
+  deterministic: bool
+  prefix: str = ''
+  rows: tuple[int, ...] | None = None
+
+  @nn.compact
+  def __call__(self, tokens, mask, kept=None):
+    """As `Transformer.extend`, for one layer: `kept` is its own, (keys, values)."""
+    normed = queries = _norm(f'{self.prefix}ln_1')(tokens)
+    if self.rows is not None:
+      rows = np.asarray(self.rows)
+      tokens, queries = tokens[:, rows], queries[:, rows]
+      mask = mask if mask.shape[1] == 1 else mask[:, rows]
+    attention = Attention(
+      self.num_heads, self.init_scale, self.dtype, name=f'{self.prefix}attn'
+    )
+    update, new = attention(queries, normed, mask, kept)
+    tokens += self._dropout('drop_1')(update)
+    update = self._mlp(_norm(f'{self.prefix}ln_2')(tokens))
+    return tokens + self._dropout('drop_2')(update), new
+
+  def _dropout(self, name: str):
+    # Named, so that a block draws the same with and without rematerialisation.
+    return nn.Dropout(
+      self.dropout, deterministic=self.deterministic, name=f'{self.prefix}{name}'
+    )
+
+  def _mlp(self, tokens):
+    """`[B, N, D]` -> `[B, N, D]`, part of `__call__`: it names the parameters."""
+    width = tokens.shape[-1]
+
+    def project(outputs, name):
+      return nn.Dense(
+        outputs,
+        kernel_init=_scaled_init(self.init_scale),
+        dtype=self.dtype,
+        name=f'{self.prefix}mlp_{name}',
+      )
+
+    return project(width, 'out')(
+      jax.nn.gelu(project(4 * width, 'in')(tokens), approximate=True)
+    )
+
+
 class Transformer(nn.Module):
   """Pre-LayerNorm GPT-2 blocks and a final LayerNorm, as Lee et al. (2022) have it.
+
+  Two layouts of the parameters, which `models/layers.py` converts into each other: a
+  block is `h0_ln_1`, `h0_attn`, ... of its own; or with `scan_layers` all but the last
+  are one, `blocks`, each of whose leaves is stacked along a first axis, and are
+  compiled once, not once each. The last stays apart: it may compute fewer rows.
 
   Attributes:
     num_layers: number of blocks.
     num_heads: per block.
     dropout: rate on the output of attention and of the MLP, nowhere else.
     dtype: of the computation; parameters and LayerNorms stay float32.
+    scan_layers: the second layout.
+    remat: keep no more than the input of each block for the backward pass and compute
+      the block again there; the same numbers for less memory and a third more time.
   """
 
   num_layers: int
   num_heads: int
   dropout: float = 0.0
   dtype: jnp.dtype = jnp.float32
+  scan_layers: bool = False
+  remat: bool = False
 
   def __call__(self, tokens, mask, deterministic: bool):
     """`tokens [B, N, D]`, `mask [B or 1, N or 1, N]` bool -> `[B, N, D]` float32."""
@@ -113,44 +184,47 @@ class Transformer(nn.Module):
     Returns:
       `[B, N or len(rows), D]` float32, and what to keep of the N tokens.
     """
+    settings = {
+      'num_heads': self.num_heads,
+      'dropout': self.dropout,
+      'dtype': self.dtype,
+      'init_scale': 2.0 / self.num_layers,
+      'deterministic': deterministic,
+    }
     new = []
-    for layer in range(self.num_layers):
-      normed = queries = _norm(f'h{layer}_ln_1')(tokens)
-      if rows is not None and layer == self.num_layers - 1:
-        rows = np.asarray(rows)
-        tokens, queries = tokens[:, rows], queries[:, rows]
-        mask = mask if mask.shape[1] == 1 else mask[:, rows]
-      attention = Attention(
-        self.num_heads, self._scale, self.dtype, name=f'h{layer}_attn'
+    if self.scan_layers and self.num_layers > 1:
+      front = None if kept is None else kept[:-1]
+      tokens, new = self._scanned(settings, tokens, mask, front)
+    block_class = nn.remat(Block) if self.remat else Block
+    for layer in range(len(new), self.num_layers):
+      is_last = layer == self.num_layers - 1
+      block = block_class(
+        prefix=f'h{layer}_',
+        rows=tuple(rows) if is_last and rows is not None else None,
+        **settings,
       )
-      update, keys_values = attention(
-        queries, normed, mask, None if kept is None else kept[layer]
-      )
+      # The layout without a level for the block, which checkpoints have.
+      nn.share_scope(self, block)
+      tokens, keys_values = block(tokens, mask, None if kept is None else kept[layer])
       new.append(keys_values)
-      tokens += nn.Dropout(self.dropout)(update, deterministic)
-      update = self._mlp(_norm(f'h{layer}_ln_2')(tokens), f'h{layer}_mlp')
-      tokens += nn.Dropout(self.dropout)(update, deterministic)
     return _norm('ln_f')(tokens), tuple(new)
 
-  @property
-  def _scale(self) -> float:
-    return 2.0 / self.num_layers
-
-  def _mlp(self, tokens, name: str):
-    """`[B, N, D]` -> `[B, N, D]`, part of `extend`: it names the parameters."""
-    width = tokens.shape[-1]
-
-    def project(outputs, part):
-      return nn.Dense(
-        outputs,
-        kernel_init=_scaled_init(self._scale),
-        dtype=self.dtype,
-        name=f'{name}_{part}',
-      )
-
-    return project(width, 'out')(
-      jax.nn.gelu(project(4 * width, 'in')(tokens), approximate=True)
-    )
+  def _scanned(self, settings, tokens, mask, kept: Kept | None):
+    """`(tokens, kept)` after all blocks but the last, part of `extend`."""
+    length = self.num_layers - 1
+    # The loop itself keeps what is computed twice apart.
+    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+    blocks = nn.scan(
+      block,
+      variable_axes={'params': 0},
+      split_rngs={'params': True, 'dropout': True},
+      in_axes=(nn.broadcast, 0),
+      length=length,
+    )(name=STACKED, **settings)
+    if kept is not None:
+      kept = jax.tree.map(lambda *layers: jnp.stack(layers), *kept)
+    tokens, (keys, values) = blocks(tokens, mask, kept)
+    return tokens, list(zip(keys, values, strict=True))
 
 
 def _scaled_init(scale: float):

@@ -1,12 +1,17 @@
 """LAMB or AdamW with warm-up, clipping and decay where it belongs."""
 
 import dataclasses
+import functools
 
 import jax
 import optax
 
+from alpt_jax.models.layers import is_stacked
+
 NAMES = ('lamb', 'adamw')
 SCHEDULES = ('constant', 'cosine')
+# Of optax.lamb, and of the authors' code.
+_LAMB_EPSILON = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +63,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     )
   else:
     learning_rate = config.learning_rate
-  rule = {'lamb': optax.lamb, 'adamw': optax.adamw}[config.name]
+  rule = {'lamb': _lamb, 'adamw': optax.adamw}[config.name]
   return optax.chain(
     optax.clip_by_global_norm(config.clip),
     rule(
@@ -69,3 +74,34 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
       mask=decays,
     ),
   )
+
+
+def _lamb(learning_rate, *, b1, b2, weight_decay, mask):
+  """`optax.lamb`, its trust ratio that of a layer also where layers are stacked."""
+  return optax.chain(
+    optax.scale_by_adam(b1=b1, b2=b2, eps=_LAMB_EPSILON),
+    optax.add_decayed_weights(weight_decay, mask),
+    _scale_by_trust_ratio(),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def _scale_by_trust_ratio() -> optax.GradientTransformation:
+  """The trust ratio of each leaf, or of each of the layers that one holds.
+
+  Without this, one ratio over all layers would take the place of one for each.
+  """
+  rule = optax.scale_by_trust_ratio()
+
+  def update(updates, state, params):
+    def scale(path, change, param):
+      own = functools.partial(_scaled, rule, state)
+      return (jax.vmap(own) if is_stacked(path) else own)(change, param)
+
+    return jax.tree_util.tree_map_with_path(scale, updates, params), state
+
+  return optax.GradientTransformation(rule.init, update)
+
+
+def _scaled(rule: optax.GradientTransformation, state, change, param):
+  return rule.update(change, state, param)[0]
