@@ -4,7 +4,7 @@ Floor 0. Every binary turns these into one line on stderr, without a traceback:
 `UserError` into exit code 2 (what was given is wrong; trying again is useless),
 `RunFailed` into exit code 1 (the machine or the numbers failed; the text names
 the last good step), `Preempted` into 42 (stopped after a clean save: the same
-command goes on).
+command goes on), `PeerLost` into 134, like a crash (start all processes again).
 """
 
 import difflib
@@ -21,6 +21,10 @@ class RunFailed(Exception):
 
 class Preempted(Exception):
   """Asked to stop, and did, after saving: the same command continues."""
+
+
+class PeerLost(Exception):
+  """Another process of the run is gone, or never came: start all of them again."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -8,15 +8,21 @@ import jax
 import jax.numpy as jnp
 
 
-def weighted_mean(values, weights):
+def weighted_mean(values, weights, total=None):
   """`sum(weights * values) / sum(weights)`; 0 where all weights are 0.
 
   Positions of weight 0 may hold anything, infinities and NaN included: they are
   dropped before they are multiplied, and get a gradient of 0.
+
+  Args:
+    values: `[...]`.
+    weights: `[...]`.
+    total: divides instead of `sum(weights)`: the sum of a whole batch, of which this
+      is a part, so that the parts' results add up to the batch's.
   """
   weights = weights.astype(jnp.float32)
-  total = (jnp.where(weights > 0, values, 0.0) * weights).sum()
-  return total / _positive(weights.sum())
+  weighted = (jnp.where(weights > 0, values, 0.0) * weights).sum()
+  return weighted / _positive(weights.sum() if total is None else total)
 
 
 def _positive(total):
@@ -24,7 +30,7 @@ def _positive(total):
   return jnp.where(total > 0, total, 1.0)
 
 
-def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
+def cross_entropy(logits, targets, weights, normalisation: str = 'token', total=None):
   """Mean cross-entropy over the weighted positions, in nats.
 
   Positions of weight 0 may hold anything and get a gradient of 0.
@@ -35,6 +41,7 @@ def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
     weights: `[...]`, 0 where a position must not count.
     normalisation: 'token' for the plain cross-entropy, 'notebook' for Lee et
       al.'s public notebook, which divides it by the number of classes C.
+    total: see `weighted_mean`.
   """
   counts = (weights > 0)[..., None]
   # Before the softmax: behind it a gradient of 0 would meet NaN and become NaN.
@@ -46,12 +53,12 @@ def cross_entropy(logits, targets, weights, normalisation: str = 'token'):
     values = -jnp.take_along_axis(log_probabilities, targets[..., None], -1)[..., 0]
   if normalisation == 'notebook':
     values = values / logits.shape[-1]
-  return weighted_mean(values, weights)
+  return weighted_mean(values, weights, total)
 
 
-def accuracy(guesses, targets, weights):
-  """Share of weighted positions where `guesses == targets`."""
-  return weighted_mean((guesses == targets).astype(jnp.float32), weights)
+def accuracy(guesses, targets, weights, total=None):
+  """Share of weighted positions where `guesses == targets`; `total` as above."""
+  return weighted_mean((guesses == targets).astype(jnp.float32), weights, total)
 
 
 def expected_calibration_error(confidence, correct, weights, num_bins: int = 15):

@@ -127,6 +127,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   model.idm_form = 'frames' if is_paper else 'pair'
   # Of the computation; parameters are float32.
   model.dtype = 'bfloat16' if is_paper else 'float32'
+  # All layers but the last as one that is compiled once: large models compile faster.
+  model.scan_layers = False
 
   config.training = training = ml_collections.ConfigDict()
   # Optimiser steps. The paper's "1M frames" are read as steps, for pretraining and
@@ -156,6 +158,15 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   training.checkpoint_every = 10_000 if is_paper else 200
   # Checkpoints kept, the newest ones.
   training.keep_checkpoints = 2
+
+  # How a step is spread over memory and devices; a run may go on with other values.
+  config.execution = execution = ml_collections.ConfigDict()
+  # Devices that share one copy of the train state; the others have copies of their own.
+  execution.fsdp = 1
+  # Parts of a batch that are computed one after the other, to need less memory.
+  execution.microbatches = 1
+  # Compute activations again in the backward pass instead of keeping them.
+  execution.remat = False
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
   # Table 3: LAMB; AdamW learns faster at the small size (ours).

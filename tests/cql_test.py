@@ -21,6 +21,7 @@ from alpt_jax.specs import ObservationSpec
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
 from alpt_jax.training.metrics import MetricWriter
+from alpt_jax.training.timing import StepTimes
 from alpt_jax.types import Window
 
 LEFT, RIGHT, JUMP = range(3)
@@ -293,6 +294,7 @@ def test_a_run_that_goes_on_has_the_same_bits(tmp_path):
       description={},
       writer=writer,
       evaluate_fn=lambda step, state: {},
+      times=StepTimes(1),
     )
     writer.close()
     checkpoints.close()

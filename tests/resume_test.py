@@ -25,6 +25,7 @@ from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
 from alpt_jax.training.metrics import MetricWriter
 from alpt_jax.training.step import abstract_state, init_state, make_joint_step
+from alpt_jax.training.timing import StepTimes
 
 NUM_STEPS = 6
 
@@ -101,6 +102,7 @@ class Run:
         description={},
         writer=writer,
         evaluate_fn=lambda step, state: {},
+        times=StepTimes(1),
       )
     finally:
       writer.close()

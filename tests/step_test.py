@@ -9,6 +9,7 @@ import tiny_models as tiny
 
 from alpt_jax.methods import IDM, POLICY
 from alpt_jax.training.checkpoint import describe_leaves
+from alpt_jax.training.microbatches import summed_gradients
 from alpt_jax.training.step import (
   abstract_state,
   init_state,
@@ -360,3 +361,45 @@ def test_the_abstract_state_is_that_of_a_fresh_one(fresh):
 def test_a_step_counts_itself():
   state, _ = take_step(tiny.batch_of(tiny.random_window()))
   assert int(state.step) == 1
+
+
+# A batch in parts.
+
+
+@pytest.mark.parametrize('count', [2, 4])
+@pytest.mark.parametrize(
+  'fields', [{}, {'relabelling': 'soft', 'confidence_weighting': True}, {'idm': None}]
+)
+def test_a_batch_in_parts_gives_the_whole_batchs_step(count, fields):
+  """Parts hold labels and weights in unequal numbers; one of them holds none."""
+  window = hidden(padded(tiny.random_window(), [1], 2), [0, 3])
+  weights = {'idm_weight': [1, 1, 0.5, 0], 'policy_weight': [2, 0, 1, 1]}
+  batch = tiny.batch_of(window, relabel=[1, 0, 0, 1], **weights)
+  whole_config = tiny.tiny_step(**fields)
+  whole, whole_metrics = take_step(batch, whole_config, loud_state(whole_config))
+  config = tiny.tiny_step(**fields, microbatches=count)
+  state, metrics = take_step(batch, config, loud_state(config))
+  assert metrics.keys() == whole_metrics.keys()
+  for name, value in whole_metrics.items():
+    np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
+  for model in whole.params:
+    parts, wholes = gradient(state, model), gradient(whole, model)
+    for name, leaf in wholes.items():
+      np.testing.assert_allclose(parts[name], leaf, rtol=1e-4, atol=1e-7, err_msg=name)
+
+
+def test_each_part_of_a_batch_drops_other_units_out():
+  """Two parts with equal rows and one key for both would have equal gradients."""
+  window = jax.tree.map(lambda rows: np.repeat(rows[:1], 2, 0), tiny.random_window())
+  config = tiny.tiny_step(idm=tiny.tiny_idm(dropout=0.5), policy=None)
+
+  def loss_fn(params, part, key):
+    inputs, _ = part
+    found = config.idm.apply({'params': params}, *inputs, False, rngs={'dropout': key})
+    return found.sum(), ({}, found)
+
+  params = loud_state(config).params[IDM]
+  rows = ((window.observations, window.valid), window.allowed)
+  _, _, logits = summed_gradients(loss_fn, params, rows, KEY, 2)
+  assert logits.shape[0] == 2
+  assert not np.allclose(logits[0], logits[1])

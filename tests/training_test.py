@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
 from alpt_jax.training.metrics import MetricWriter, Progress
 from alpt_jax.training.optimizer import OptimizerConfig, decays, make_optimizer
+from alpt_jax.training.timing import StepTimes
 
 # The optimiser.
 
@@ -195,7 +197,7 @@ class Journal:
     self.batches = []
     self.evaluated = []
 
-  def fit(self, schedule, state=None, step_fn=toy_step, evaluate_fn=None):
+  def fit(self, schedule, state=None, step_fn=toy_step, evaluate_fn=None, **options):
     state = toy_state() if state is None else state
     writer = MetricWriter(self.folder, int(state.step))
     try:
@@ -209,6 +211,8 @@ class Journal:
         description={'note': 'toy'},
         writer=writer,
         evaluate_fn=evaluate_fn or self._evaluate,
+        times=StepTimes(1),
+        **options,
       )
     finally:
       writer.close()
@@ -319,30 +323,48 @@ def test_a_signal_saves_the_step_that_it_fell_in_and_stops(journal, number):
   assert float(state.total) == sum(range(9))
 
 
-def test_a_signal_during_the_evaluation_still_saves_before_it_stops(journal):
+def test_a_signal_cuts_the_evaluation_off_which_is_done_again(journal):
   def evaluate_fn(step, state):
-    if step == 2:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return {'score': 0.0}
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000):  # the signal is handled between two of these
+      time.sleep(0.01)
+    raise AssertionError('not cut off')
 
-  with pytest.raises(Preempted) as raised:
-    journal.fit(
-      Schedule(9, 0, evaluate_every=2, checkpoint_every=0), None, toy_step, evaluate_fn
-    )
-  (step,) = journal.saved
-  assert f'at step {step}: saved' in str(raised.value)
-  state = journal.fit(Schedule(9, 0, 0, 0), journal.restored())
-  assert float(state.total) == sum(range(9))
+  schedule = Schedule(4, 0, evaluate_every=2, checkpoint_every=0)
+  with pytest.raises(Preempted, match='SIGTERM at step 2: saved'):
+    journal.fit(schedule, None, toy_step, evaluate_fn)
+  assert journal.saved == [2]
+  assert journal.rows('evaluation') == []
+  journal.fit(schedule, journal.restored(), evaluate_first=True)
+  assert journal.evaluated == [(2, 1), (4, 6)]
+  assert [row['step'] for row in journal.rows('evaluation')] == [2, 4]
 
 
-def test_a_signal_in_the_last_step_finishes_the_run(journal):
+def test_a_signal_in_the_last_step_leaves_its_evaluation_for_later(journal):
   def step_fn(state, batch, key):
     if batch == 2:
       os.kill(os.getpid(), signal.SIGTERM)
     return toy_step(state, batch, key)
 
-  assert float(journal.fit(Schedule(3, 0, 0, 0), step_fn=step_fn).total) == 3
-  assert journal.saved == [3]
+  with pytest.raises(Preempted, match='SIGTERM at step 3: saved'):
+    journal.fit(Schedule(3, 0, 0, 0), step_fn=step_fn)
+  assert journal.evaluated == []
+  state = journal.fit(Schedule(3, 0, 0, 0), journal.restored(), evaluate_first=True)
+  assert float(state.total) == 3
+  assert journal.evaluated == [(3, 3)]
+  assert journal.batches == [0, 1, 2]
+
+
+def test_a_second_ctrl_c_stops_at_once(journal):
+  def step_fn(state, batch, key):
+    if batch == 4:
+      os.kill(os.getpid(), signal.SIGINT)
+      os.kill(os.getpid(), signal.SIGINT)
+    return toy_step(state, batch, key)
+
+  with pytest.raises(KeyboardInterrupt):
+    journal.fit(Schedule(9, 0, 0, 0), step_fn=step_fn)
+  assert journal.saved == []
 
 
 # The metric file.

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from alpt_jax import losses
 from alpt_jax.baselines.quantile_network import QuantileNetwork, quantile_huber
+from alpt_jax.training import sharding
 from alpt_jax.types import Batch, Decision, Window
 
 Q_NETWORK = 'q_network'
@@ -65,9 +67,11 @@ class CQLConfig:
     """There is no labeller."""
 
 
-def init_state(config: CQLConfig, window: Window, seed: int) -> CQLState:
+def init_state(
+  config: CQLConfig, window: Window, seed: int, mesh: Mesh | None = None
+) -> CQLState:
   """Fresh parameters from a seed; of `window` only the shapes are read."""
-  return _init(config, window, seed)
+  return sharding.jit_init(_init, mesh)(config, window, seed)
 
 
 def abstract_state(config: CQLConfig, window: Window) -> CQLState:
@@ -75,7 +79,6 @@ def abstract_state(config: CQLConfig, window: Window) -> CQLState:
   return jax.eval_shape(functools.partial(_init, config), window, 0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _init(config: CQLConfig, window: Window, seed) -> CQLState:
   observations, _ = frame_stacks(window, config.network.context)
   params = config.network.init(jax.random.key(seed), observations)['params']
@@ -99,13 +102,13 @@ def frame_stacks(window: Window, context: int):
 
 
 @functools.cache
-def make_cql_step(config: CQLConfig):
+def make_cql_step(config: CQLConfig, mesh: Mesh | None = None):
   """Returns the jitted `step(state, batch, key) -> (state, metrics)`.
 
   The signature of the joint step, so that `training.loop.fit` runs both. Nothing is
   drawn at random, the key is not read. The given state's buffers are reused.
   """
-  return jax.jit(functools.partial(cql_step, config), donate_argnums=0)
+  return sharding.jit_step(functools.partial(cql_step, config), mesh)
 
 
 def cql_step(config: CQLConfig, state: CQLState, batch: Batch, key):

@@ -12,12 +12,17 @@ from absl import flags
 from ml_collections import config_flags
 
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import cli
+from alpt_jax.experiment import cli, cluster
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.run import Run
+from alpt_jax.training import profiling
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Configuration file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run.')
+_PROFILE = flags.DEFINE_string(
+  'profile', '', 'FIRST:COUNT, the steps to look at (docs/observability.md).'
+)
+cluster.define_flags()
 
 
 def main(argv):
@@ -29,8 +34,11 @@ def main(argv):
       'bin/finetune.'
     )
   workdir = pathlib.Path(_WORKDIR.value)
-  Run(config).train(workdir)
-  print(f'done: {workdir}')
+  profiled = profiling.parse(_PROFILE.value)
+  cluster.start(workdir, config)
+  Run(config).train(workdir, profiled)
+  if cluster.is_lead():
+    print(f'done: {workdir}')
 
 
 if __name__ == '__main__':

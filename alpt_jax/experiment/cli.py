@@ -4,14 +4,18 @@ import errno
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
+import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from alpt_jax.errors import Preempted, RunFailed, UserError
+from alpt_jax.errors import PeerLost, Preempted, RunFailed, UserError
 
 DONE, FAILED, USER_ERROR, PREEMPTED = 0, 1, 2, 42
+# As a shell counts SIGINT, and SIGABRT, by which JAX ends a process that lost another.
+_INTERRUPTED, _PEER_LOST = 130, 134
 # No space, over quota, too large, unreadable, read-only, not allowed.
 _DISK_ERRORS = {
   errno.ENOSPC,
@@ -27,12 +31,23 @@ def run(main: Callable[[list[str]], object]) -> None:
   """Parses the flags, runs `main(argv)`, and exits with a documented code.
 
   0 done; 1 failed while running; 2 what was given is wrong, do not retry; 42
-  stopped after a clean save, start again. Errors of the user and of the machine
-  are one line on stderr; anything else is a bug and keeps its traceback.
+  stopped after a clean save, start again; 128 and more: it crashed, or another process
+  of the run did, start again. Errors of the user and of the machine are one line on
+  stderr; anything else is a bug and keeps its traceback.
   """
   # JAX reports, at INFO, every kind of device that it did not find.
   logging.getLogger('jax').setLevel(logging.WARNING)
-  app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse_flags)
+  app.run(lambda argv: _leave(_guarded(main, argv)), flags_parser=_parse_flags)
+
+
+def _leave(code: int) -> None:
+  """Ends the process with an exit code."""
+  if code not in (DONE, PREEMPTED) and jax.distributed.is_initialized():
+    # The others are not at their end: JAX would wait for them for minutes.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  sys.exit(code)
 
 
 def _guarded(main, argv) -> int:
@@ -46,6 +61,16 @@ def _guarded(main, argv) -> int:
     return _say('failed', error, FAILED)
   except Preempted as error:
     return _say('stopped', error, PREEMPTED)
+  except PeerLost as error:
+    return _say('lost', error, _PEER_LOST)
+  except KeyboardInterrupt:
+    return _say('stopped', 'at once, without a save', _INTERRUPTED)
+  except jax.errors.JaxRuntimeError:
+    if not jax.distributed.is_initialized():
+      raise
+    # A collective that lost a peer, most often; what else it may be stands here.
+    traceback.print_exc()
+    return _PEER_LOST
   except OSError as error:
     if error.errno not in _DISK_ERRORS:
       raise

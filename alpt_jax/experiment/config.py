@@ -54,6 +54,7 @@ class ModelConfig:
   idm_form: str  # how the IDM reads a window: 'frames', 'difference' or 'pair'
   context: int  # C: the DT's transitions
   dtype: str  # of the computation: 'float32' or 'bfloat16'
+  scan_layers: bool  # all layers but the last as one, compiled once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,19 @@ class TrainingConfig:
   evaluate_every: int
   checkpoint_every: int
   keep_checkpoints: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionConfig:
+  """How a step is spread over memory and devices.
+
+  No part of a run's identity: the numbers differ by rounding alone, but for the draw
+  of the dropout, which depends on `microbatches`. A run may go on with other values.
+  """
+
+  fsdp: int  # devices that share one copy of the train state
+  microbatches: int  # equal parts of a batch, computed one after the other
+  remat: bool  # compute activations again in the backward pass instead of keeping them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +151,7 @@ class RunConfig:
   data: DataConfig
   model: ModelConfig
   training: TrainingConfig
+  execution: ExecutionConfig
   optimizer: OptimizerFields
   cql: CQLFields
   acting: ActingConfig
@@ -148,9 +163,39 @@ class RunConfig:
 
   @property
   def hash(self) -> str:
-    """Identifies the configuration."""
-    text = json.dumps(self.to_dict(), sort_keys=True)
+    """Identifies the configuration, wherever it is executed."""
+    text = json.dumps(_identifying(self.to_dict()), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# Fields that came after version 0.1.0, with what a run was like without them.
+_ADDED = {
+  'model': {'scan_layers': False},
+  'execution': {'fsdp': 1, 'microbatches': 1, 'remat': False},
+}
+
+
+def from_record(fields: Mapping[str, Any]) -> RunConfig:
+  """The config that a run folder or a checkpoint holds, one of an earlier version too.
+
+  Raises:
+    UserError: as `from_mapping`; a field that this version lacks is named.
+  """
+  return from_mapping(_with_added(fields))
+
+
+def _with_added(fields: Mapping[str, Any]) -> dict[str, Any]:
+  """A recorded config with the fields that its version did not have."""
+  fields = dict(fields)
+  for section, added in _ADDED.items():
+    found = fields.get(section, {})
+    fields[section] = {**added, **found} if isinstance(found, Mapping) else found
+  return fields
+
+
+def _identifying(fields: Mapping[str, Any]) -> dict[str, Any]:
+  """What tells two runs apart: all but how they are executed."""
+  return {name: value for name, value in fields.items() if name != 'execution'}
 
 
 def from_mapping(fields: Mapping[str, Any]) -> RunConfig:
@@ -219,8 +264,11 @@ def claim_workdir(workdir: pathlib.Path, config: RunConfig) -> None:
   path = workdir / 'config.json'
   mine = config.to_dict()
   if path.is_file():
-    theirs = read_record(path)
-    flat_mine, flat_theirs = _flatten(mine), _flatten(theirs)
+    theirs = _with_added(read_record(path))
+    flat_mine, flat_theirs = (
+      _flatten(_identifying(mine)),
+      _flatten(_identifying(theirs)),
+    )
     keys = [
       f'{key} (there {flat_theirs.get(key)!r}, now {flat_mine.get(key)!r})'
       for key in sorted({*flat_mine, *flat_theirs})
@@ -242,7 +290,7 @@ def read_config(workdir: pathlib.Path) -> RunConfig:
   if not path.is_file():
     raise UserError(f'{workdir}: not a run folder, config.json is missing.')
   try:
-    return from_mapping(read_record(path))
+    return from_record(read_record(path))
   except UserError as error:
     raise UserError(f'{path}: not a config of this version: {error}') from error
 

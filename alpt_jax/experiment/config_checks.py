@@ -64,7 +64,7 @@ _BOUNDS = {
     'model.num_layers model.patch_size evaluation.num_transitions '
     'evaluation.num_episodes evaluation.max_steps data.labels '
     'acting.num_return_samples cql.num_frames cql.num_quantiles cql.width '
-    'cql.num_layers cql.target_period',
+    'cql.num_layers cql.target_period execution.fsdp execution.microbatches',
   ),
   '0 or more': (
     lambda value: value >= 0,
@@ -125,6 +125,12 @@ def _check_combinations(config, found: _Findings) -> None:
       f'method {config.method} sees no returns, found {config.acting.target_return}',
     )
     found.need(
+      not method.is_q_learning or config.execution.microbatches == 1,
+      'execution.microbatches',
+      f'method {config.method} computes its batch at once, expected 1, found '
+      f'{config.execution.microbatches}',
+    )
+    found.need(
       not method.is_q_learning or config.cql.num_frames <= model.num_transitions,
       'cql.num_frames',
       f'expected at most model.num_transitions {model.num_transitions}, found '
@@ -151,6 +157,12 @@ def _check_combinations(config, found: _Findings) -> None:
     'data.weights',
     'expected none, or one above 0 for the target and each source, found '
     f'{data.weights}',
+  )
+  batch_size, microbatches = config.training.batch_size, config.execution.microbatches
+  found.need(
+    microbatches < 1 or batch_size % microbatches == 0,
+    'execution.microbatches',
+    f'expected a divisor of training.batch_size {batch_size}, found {microbatches}',
   )
   found.need(
     model.num_heads > 0 and model.width % model.num_heads == 0,

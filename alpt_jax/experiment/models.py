@@ -13,7 +13,7 @@ from alpt_jax.baselines import cql
 from alpt_jax.baselines.cql import Q_NETWORK, CQLConfig, CQLState
 from alpt_jax.baselines.quantile_network import QuantileNetwork
 from alpt_jax.errors import UserError
-from alpt_jax.experiment.config import RunConfig, from_mapping
+from alpt_jax.experiment.config import RunConfig, from_record
 from alpt_jax.methods import IDM, POLICY
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
@@ -66,9 +66,9 @@ class Trainer(NamedTuple):
   """How what `build` returned begins, learns and plays.
 
   Attributes:
-    init_state: `(steps, window, seed) -> state`.
+    init_state: `(steps, window, seed, mesh) -> state`, where it lives on the mesh.
     abstract_state: `(steps, window)` -> the state's shapes.
-    make_step: `steps -> step(state, batch, key) -> (state, metrics)`, jitted.
+    make_step: `(steps, mesh)` -> jitted `step(state, batch, key) -> (state, metrics)`.
     policy_name: of the model that plays, among the state's parameters.
     make_decide: `(steps, config)` -> how it chooses, see `rollout.Player.decide_fn`.
   """
@@ -112,7 +112,7 @@ def read_origin(workdir: str | pathlib.Path, step: int | None = None) -> Origin:
   """Reads what a run's checkpoint (default: the last) says of itself."""
   fields = Checkpoints(checkpoint_folder(workdir), writable=False).description(step)
   return Origin(
-    config=from_mapping(fields['config']),
+    config=from_record(fields['config']),
     environment=EnvironmentSpec.from_dict(fields['environment']),
     vocabulary=tuple(fields['vocabulary']),
     return_range=tuple(fields['return_range']),
@@ -146,6 +146,8 @@ def build(
     'dropout': model.dropout,
     'patch_size': model.patch_size,
     'dtype': jnp.dtype(model.dtype),
+    'scan_layers': model.scan_layers,
+    'remat': config.execution.remat,
   }
   if config.training.shift and observation.kind != 'image':
     raise UserError(
@@ -175,6 +177,7 @@ def build(
     confidence_weighting=config.training.confidence_weighting,
     loss_normalisation=config.training.loss_normalisation,
     shift=config.training.shift if idm else 0,
+    microbatches=config.execution.microbatches,
   )
 
 

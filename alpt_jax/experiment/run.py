@@ -4,22 +4,27 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 
 import jax
 
 from alpt_jax import specs
 from alpt_jax.data.labels import load_labels, save_labels
 from alpt_jax.errors import Preempted, UserError
-from alpt_jax.experiment import datasets, lineage, models
+from alpt_jax.experiment import cluster, datasets, lineage, models
 from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
 from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
 from alpt_jax.experiment.models import Origin, State, checkpoint_folder
+from alpt_jax.experiment.owner import owning
 from alpt_jax.experiment.records import read_record, write_record
-from alpt_jax.training import sharding
+from alpt_jax.models.flops import step_flops
+from alpt_jax.training import chips, sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
 from alpt_jax.training.metrics import MetricWriter
+from alpt_jax.training.profiling import ProfiledSteps, Profiler
+from alpt_jax.training.timing import StepTimes
 from alpt_jax.types import Window
 
 # What the progress line shows; metrics.jsonl holds everything.
@@ -64,16 +69,14 @@ class Run:
       len(self.data.vocabulary),
       self.origin.return_range,
     )
-    self.mesh = sharding.make_mesh()
-    if config.training.batch_size % self.mesh.size:
-      raise UserError(
-        f'training.batch_size: expected a multiple of the {self.mesh.size} devices, '
-        f'found {config.training.batch_size}.'
-      )
+    self.mesh = _mesh(config) if trained is None else _one_device()
     if self._base:
       lineage.check(config.initial, self.data)
       lineage.check_taught(config, self._base.config)
-    self.evaluator = Evaluator(config, self.data, self.step_config)
+    # With several processes the lead evaluates, see `_scores`.
+    self.evaluator = None
+    if cluster.is_lead():
+      self.evaluator = Evaluator(config, self.data, self.step_config)
 
   def _return_range(self, origin: Origin | None) -> tuple[int, int]:
     """That of a checkpoint, which cannot grow, or the one the data need."""
@@ -99,7 +102,7 @@ class Run:
   def fresh_state(self) -> State:
     """Step 0: from the seed, or from the initial run's last checkpoint."""
     begin = models.trainer(self.step_config).init_state
-    state = begin(self.step_config, self.example, self.config.seed)
+    state = begin(self.step_config, self.example, self.config.seed, self.mesh)
     if self.config.initial:
       if not is_done(pathlib.Path(self.config.initial)):
         print(f'{self.config.initial}: not finished; its last checkpoint is taken')
@@ -112,57 +115,74 @@ class Run:
         self.example,
         self.mesh,
       )
-    return jax.device_put(state, sharding.state_shardings(state, self.mesh))
+    return sharding.place_state(state, self.mesh)
 
   def restore(self, checkpoints: Checkpoints, step: int | None = None) -> State:
     """The state of one of the run's own checkpoints, by default the last."""
     shapes = models.placed_shapes(self.step_config, self.example, self.mesh)
     return checkpoints.restore(shapes, step)
 
-  def train(self, workdir: pathlib.Path) -> State:
+  def train(
+    self, workdir: pathlib.Path, profiled: ProfiledSteps | None = None
+  ) -> State:
     """Trains to the end of the schedule, from the last checkpoint if there is one.
+
+    With several processes each of them calls it.
+
+    Args:
+      workdir: the run's folder.
+      profiled: steps to look at with the profiler.
 
     Raises:
       UserError: the folder holds another run.
       RunFailed, Preempted: see `training.loop.fit`.
     """
     workdir = pathlib.Path(workdir).absolute()
-    claim_workdir(workdir, self.config)
-    write_identity(workdir, self.config, self.data)
-    self._keep_labels(workdir / 'labels.json')
-    training = self.config.training
-    checkpoints = Checkpoints(
-      checkpoint_folder(workdir), keep=training.keep_checkpoints
-    )
-    resumed = checkpoints.latest_step
-    if resumed is None:
-      state = self.fresh_state()
-    else:
-      state = self.restore(checkpoints)
+    cluster.check_agreed(data=self.data.hash, labels=self.data.labels.hash)
+    with self._owned(workdir) as check_owner:
+      checkpoints = Checkpoints(
+        checkpoint_folder(workdir), keep=self.config.training.keep_checkpoints
+      )
+      resumed = checkpoints.latest_step
+      is_new = resumed is None
+      state = self.fresh_state() if is_new else self.restore(checkpoints)
+      with self._recorded(workdir, resumed) as writer:
+        state = self._fit(workdir, state, checkpoints, writer, check_owner, profiled)
+      checkpoints.close()
+    return state
+
+  @contextlib.contextmanager
+  def _owned(self, workdir: pathlib.Path):
+    """Makes the folder this run's and, meanwhile, this trainer's alone.
+
+    Yields what the lead must call before it saves, to know that it still is.
+    """
+    checks = []
+    with contextlib.ExitStack() as stack:
+
+      def claim():
+        checks.append(stack.enter_context(owning(workdir)).check)
+        claim_workdir(workdir, self.config)
+        write_identity(workdir, self.config, self.data)
+        self._keep_labels(workdir / 'labels.json')
+
+      cluster.lead_does(claim)
+      yield checks[0] if checks else lambda: None
+
+  @contextlib.contextmanager
+  def _recorded(self, workdir: pathlib.Path, resumed: int | None):
+    """Yields the lead's metric writer, None elsewhere; keeps status.json true."""
+    if not cluster.is_lead():
+      yield None
+      return
+    if resumed is not None:
       print(f'{workdir.name}: goes on from step {resumed:,}', flush=True)
-    writer = MetricWriter(workdir, resumed or 0)
-    write_status(workdir, 'running')
     devices = f'{self.mesh.size} x {jax.devices()[0].device_kind}'
     print(f'{workdir.name}: {self.config.title} on {devices}', flush=True)
+    writer = MetricWriter(workdir, resumed or 0)
+    write_status(workdir, 'running')
     try:
-      state = fit(
-        state,
-        step_fn=models.trainer(self.step_config).make_step(self.step_config),
-        batch_fn=self._batch_fn(),
-        key=jax.random.key(self.config.seed),
-        schedule=Schedule(
-          training.num_steps,
-          training.log_every,
-          training.evaluate_every,
-          training.checkpoint_every,
-        ),
-        checkpoints=checkpoints,
-        description=self.origin.to_dict(),
-        writer=writer,
-        evaluate_fn=self.evaluator,
-        title=workdir.name,
-        shown=_SHOWN,
-      )
+      yield writer
     except BaseException as error:
       ended = 'stopped' if isinstance(error, Preempted) else 'failed'
       with contextlib.suppress(OSError):  # a full disk must not hide the error
@@ -170,9 +190,66 @@ class Run:
         writer.close()
       raise
     writer.close()
-    checkpoints.close()
     write_status(workdir, 'done')
-    return state
+
+  def _fit(
+    self,
+    workdir: pathlib.Path,
+    state: State,
+    checkpoints: Checkpoints,
+    writer: MetricWriter | None,
+    check_owner: Callable[[], None],
+    profiled: ProfiledSteps | None,
+  ) -> State:
+    """Trains from `state` on; the lead has the writer."""
+    training = self.config.training
+    schedule = Schedule(
+      training.num_steps,
+      training.log_every,
+      training.evaluate_every,
+      training.checkpoint_every,
+    )
+    make_step = models.trainer(self.step_config).make_step
+    step = int(state.step)
+    was_cut_off = (
+      step > 0
+      and schedule.is_due(step, schedule.evaluate_every)
+      and not (writer and writer.has('evaluation', step))
+    )
+    return fit(
+      state,
+      step_fn=make_step(self.step_config, self.mesh),
+      batch_fn=self._batch_fn(),
+      key=sharding.make_key(self.config.seed, self.mesh),
+      schedule=schedule,
+      checkpoints=checkpoints,
+      description=self.origin.to_dict(),
+      writer=writer,
+      evaluate_fn=self._scores,
+      times=self._times(),
+      profiler=Profiler(profiled, workdir),
+      before_save=check_owner,
+      evaluate_first=cluster.lead_says(was_cut_off),
+      title=workdir.name,
+      shown=_SHOWN,
+    )
+
+  def _times(self) -> StepTimes:
+    """Measures the steps, beside what the chips could do where they are known."""
+    steps = self.step_config
+    labels_again = bool(steps.idm and (steps.idm.dropout or steps.shift))
+    flops = step_flops(steps.idm, steps.policy, labels_again)
+    chip = chips.find(jax.devices()[0].device_kind)
+    return StepTimes(
+      self.config.training.batch_size,
+      flops_per_window=flops and flops.model,
+      peak_flops=chip and chip.peak_flops * self.mesh.size,
+    )
+
+  def _scores(self, step: int, state: State) -> dict[str, float]:
+    """The evaluation, on the first device of the lead; {} on the other processes."""
+    state = state._replace(params=sharding.on_one_device(state.params, self.mesh))
+    return self.evaluator(step, state) if self.evaluator else {}
 
   def _keep_labels(self, path: pathlib.Path) -> None:
     """Writes the label file, or finds the one that the run was begun with."""
@@ -191,6 +268,33 @@ class Run:
       return sharding.place_batch(mixture.batch(step, host, num_hosts), self.mesh)
 
     return batch
+
+
+def _mesh(config: RunConfig):
+  """All devices, as the config wants them shared out.
+
+  Raises:
+    UserError: they cannot be.
+  """
+  execution, num_devices = config.execution, jax.device_count()
+  if num_devices % execution.fsdp:
+    raise UserError(
+      f'execution.fsdp: expected a divisor of the {num_devices} devices, found '
+      f'{execution.fsdp}.'
+    )
+  rows = num_devices * execution.microbatches
+  if config.training.batch_size % rows:
+    parts = '' if execution.microbatches == 1 else ' times execution.microbatches'
+    raise UserError(
+      f'training.batch_size: expected a multiple of {rows}, the devices{parts}, found '
+      f'{config.training.batch_size}.'
+    )
+  return sharding.make_mesh(execution.fsdp)
+
+
+def _one_device():
+  """Scoring takes no more, on however many the run was trained."""
+  return sharding.make_mesh(devices=jax.local_devices()[:1])
 
 
 def open_trained(

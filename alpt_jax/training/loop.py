@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import signal
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -12,6 +11,9 @@ import jax
 from alpt_jax.errors import Preempted, RunFailed
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.metrics import MetricWriter, Progress
+from alpt_jax.training.profiling import Profiler
+from alpt_jax.training.stopping import StopRequest
+from alpt_jax.training.timing import CHECKPOINT, EVALUATION, StepTimes, input_note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,32 +37,6 @@ class Schedule:
     return step == self.num_steps or bool(every and step % every == 0)
 
 
-class StopRequest:
-  """True once SIGTERM or SIGINT has come; a second SIGINT stops at once."""
-
-  def __init__(self):
-    self.name = ''
-
-  def __bool__(self) -> bool:
-    return bool(self.name)
-
-  def _handle(self, number, frame):
-    if self and number == signal.SIGINT:
-      raise KeyboardInterrupt
-    self.name = signal.Signals(number).name
-
-  @contextlib.contextmanager
-  def listening(self):
-    """Handles the signals inside the block (the main thread only)."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, self._handle) for number in numbers]
-    try:
-      yield self
-    finally:
-      for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
 def fit(
   state,
   *,
@@ -70,8 +46,12 @@ def fit(
   schedule: Schedule,
   checkpoints: Checkpoints,
   description: Mapping[str, Any],
-  writer: MetricWriter,
+  writer: MetricWriter | None,
   evaluate_fn: Callable[[int, Any], Mapping[str, float]],
+  times: StepTimes,
+  profiler: Profiler | None = None,
+  evaluate_first: bool = False,
+  before_save: Callable[[], None] = lambda: None,
   title: str = '',
   shown: Collection[str] = (),
 ):
@@ -89,8 +69,13 @@ def fit(
     schedule: when what happens.
     checkpoints: where states are saved.
     description: what is saved beside each state.
-    writer: where metrics go.
-    evaluate_fn: `(step, state) -> metrics`; what to evaluate is the caller's.
+    writer: where metrics go; None on processes that write nothing.
+    evaluate_fn: `(step, state) -> metrics`; what to evaluate is the caller's. A stop
+      cuts it off.
+    times: measures; its numbers join the training metrics.
+    profiler: looks at some of the steps.
+    evaluate_first: begin with the evaluation of `state`, which was cut off.
+    before_save: called first, and may raise `RunFailed`.
     title: starts the progress line.
     shown: names of the metrics that it shows.
 
@@ -102,50 +87,116 @@ def fit(
       step is named and nothing after it is kept.
     Preempted: SIGTERM or SIGINT came; this step was saved.
   """
+  profiler = profiler or Profiler(None, '')
+  journal = _Journal(
+    writer,
+    Progress(title if writer else None, int(state.step), schedule.num_steps),
+    times,
+    shown,
+    checkpoints,
+    description,
+    before_save,
+  )
   step = int(state.step)
-  progress = Progress(title, step, schedule.num_steps)
-  batch = batch_fn(step) if step < schedule.num_steps else None
-  with StopRequest().listening() as stop:
+  with times, profiler, StopRequest().listening() as stop:
+    if evaluate_first and not journal.evaluate(step, state, evaluate_fn, stop):
+      raise journal.preempted(step, stop)
+    with times.making_batch():
+      batch = batch_fn(step) if step < schedule.num_steps else None
     while step < schedule.num_steps:
+      profiler.begin(step + 1, state)
       state, metrics = step_fn(state, batch, key)
+      profiler.end(metrics)
+      times.dispatched(metrics)
       step += 1
       if step < schedule.num_steps:
-        batch = batch_fn(step)
-      stopping = bool(stop)  # asked once: a signal during the save is for the next
-      must_save = stopping or schedule.is_due(step, schedule.checkpoint_every)
-      if must_save or schedule.is_due(step, schedule.log_every):
+        with times.making_batch():
+          batch = batch_fn(step)
+      # Asked once: with several processes all must hear the same.
+      is_stopping = stop.is_due(step)
+      must_save = is_stopping or schedule.is_due(step, schedule.checkpoint_every)
+      must_log = schedule.is_due(step, schedule.log_every)
+      must_evaluate = schedule.is_due(step, schedule.evaluate_every)
+      if must_save or must_log or must_evaluate:
         metrics = _checked(jax.device_get(metrics), step, checkpoints)
-      if schedule.is_due(step, schedule.log_every):
-        metrics['steps_per_second'] = progress.rate(step)
-        _write(writer, 'train', step, metrics, checkpoints)
-        progress.show(step, _chosen(metrics, shown))
-      if schedule.is_due(step, schedule.evaluate_every):
-        scores = dict(evaluate_fn(step, state))
-        row = {**scores, 'elapsed_seconds': progress.elapsed}
-        _write(writer, 'evaluation', step, row, checkpoints)
-        progress.show(step, _chosen(scores, shown), always=True)
+      if must_log:
+        journal.log(step, metrics)
       if must_save:
-        checkpoints.save(step, state, description)
-      if stopping and step < schedule.num_steps:
-        checkpoints.wait()
-        raise Preempted(f'{stop.name} at step {step}: saved. Run the same again.')
+        journal.save(step, state)
+      if must_evaluate and not is_stopping:
+        is_stopping = not journal.evaluate(step, state, evaluate_fn, stop)
+        if is_stopping and not must_save:
+          journal.save(step, state)
+      if is_stopping:
+        raise journal.preempted(step, stop)
   checkpoints.wait()
   return state
 
 
-def _write(writer: MetricWriter, kind: str, step: int, row, checkpoints) -> None:
-  """Writes a row, or says that the disk did not take it."""
-  try:
-    writer.write(kind, step, row)
-  except OSError as error:
-    raise RunFailed(
-      f'step {step}: the metrics could not be written ({error}). Last good step: '
-      f'{checkpoints.last_good}. Free some disk space and run the same command again.'
-    ) from error
+@dataclasses.dataclass(frozen=True)
+class _Journal:
+  """What a run leaves behind while it trains: rows, lines to watch, checkpoints."""
 
+  writer: MetricWriter | None
+  progress: Progress
+  times: StepTimes
+  shown: Collection[str]
+  checkpoints: Checkpoints
+  description: Mapping[str, Any]
+  before_save: Callable[[], None]
 
-def _chosen(metrics: Mapping[str, float], names: Collection[str]):
-  return {name: value for name, value in metrics.items() if name in names}
+  def log(self, step: int, metrics: dict[str, float]) -> None:
+    """A row of training metrics, which are here already."""
+    self.checkpoints.check()
+    row = self.times.row()
+    rate = {'steps_per_second': self.progress.rate(step)}
+    self._write('train', step, {**metrics, **rate, **row})
+    self.progress.show(step, self._chosen(metrics), note=input_note(row))
+
+  def evaluate(self, step: int, state, evaluate_fn, stop: StopRequest) -> bool:
+    """A row of the evaluation; False where a stop cut it off."""
+    with self.times.timed(EVALUATION):
+      row = stop.interruptibly(lambda: dict(evaluate_fn(step, state)))
+    if row is None:
+      return False
+    elapsed = {'elapsed_seconds': self.progress.elapsed}
+    self._write('evaluation', step, {**row, **elapsed})
+    self.progress.show(step, self._chosen(row), always=True)
+    return True
+
+  def save(self, step: int, state) -> None:
+    """A checkpoint, behind the rows before it."""
+    self.before_save()
+    if self.writer is not None:
+      with self._disk(step):
+        self.writer.flush_to_disk()
+    with self.times.timed(CHECKPOINT):
+      self.checkpoints.save(step, state, self.description)
+
+  def preempted(self, step: int, stop: StopRequest) -> Preempted:
+    """What to raise once the last save is on disk."""
+    self.checkpoints.wait()
+    return Preempted(f'{stop.name} at step {step}: saved. Run the same again.')
+
+  def _chosen(self, metrics: Mapping[str, float]):
+    return {name: value for name, value in metrics.items() if name in self.shown}
+
+  def _write(self, kind: str, step: int, row) -> None:
+    if self.writer is not None:
+      with self._disk(step):
+        self.writer.write(kind, step, row)
+
+  @contextlib.contextmanager
+  def _disk(self, step: int):
+    """Says that the disk did not take a row."""
+    try:
+      yield
+    except OSError as error:
+      raise RunFailed(
+        f'step {step}: the metrics could not be written ({error}). Last good step: '
+        f'{self.checkpoints.last_good}. Free some disk space and run the same command '
+        'again.'
+      ) from error
 
 
 def _checked(metrics, step: int, checkpoints: Checkpoints) -> dict[str, float]:

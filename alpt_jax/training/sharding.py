@@ -2,8 +2,12 @@
 
 Batches are split over both axes. Of the state, small leaves are replicated and
 each large one is split along its largest divisible dimension over `fsdp`; the
-models know nothing of it.
+models know nothing of it. With several processes each of them holds the part that
+lives on its own devices, and all of them must call what is computed on the mesh.
 """
+
+import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -41,12 +45,82 @@ def state_shardings(abstract_state, mesh: Mesh):
   return jax.tree.map(rule, abstract_state)
 
 
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows over every device of the mesh."""
+  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+
+
 def place_batch(batch, mesh: Mesh):
   """Host-local rows -> global arrays, split over every device of the mesh."""
-  sharding = NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+  sharding = batch_sharding(mesh)
   if mesh.size == 1:
     return jax.device_put(batch, sharding)
   return jax.tree.map(
     lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)),
     batch,
   )
+
+
+def place_state(state, mesh: Mesh):
+  """Puts a state, however it lies, where `state_shardings` wants it."""
+  return jax.jit(_same, out_shardings=state_shardings(state, mesh))(state)
+
+
+def make_key(seed: int, mesh: Mesh) -> jax.Array:
+  """`jax.random.key(seed)`, the same on every device."""
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  return jax.jit(lambda: jax.random.key(seed), out_shardings=everywhere)()
+
+
+def on_one_device(tree, mesh: Mesh):
+  """The whole of every leaf, on the first device of each process."""
+  if mesh.size == 1:
+    return tree
+  whole = jax.jit(_same, out_shardings=NamedSharding(mesh, PartitionSpec()))(tree)
+  return jax.tree.map(lambda leaf: leaf.addressable_data(0), whole)
+
+
+def _same(tree):
+  return tree
+
+
+@functools.cache
+def jit_init(init_fn: Callable, mesh: Mesh | None) -> Callable:
+  """Jits `init_fn(config, window, seed)` so that its state is made where it lives.
+
+  Args:
+    init_fn: of a hashable config; what it draws must not depend on the devices.
+    mesh: where; None for the default device.
+  """
+
+  def placed(config, window, seed):
+    state = init_fn(config, window, seed)
+    return state if mesh is None else _constrained(state, mesh)
+
+  return jax.jit(placed, static_argnums=0)
+
+
+def jit_step(step_fn: Callable, mesh: Mesh | None) -> Callable:
+  """Jits `step(state, batch, key) -> (state, metrics)`; the state's buffers are reused.
+
+  Args:
+    step_fn: pure.
+    mesh: where the state stays, as `state_shardings` has it, and on all of which the
+      metrics are; None for wherever the arguments are.
+  """
+
+  def placed(state, batch, key):
+    state, metrics = step_fn(state, batch, key)
+    if mesh is None or mesh.size == 1:
+      return state, metrics
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return (
+      _constrained(state, mesh),
+      jax.lax.with_sharding_constraint(metrics, everywhere),
+    )
+
+  return jax.jit(placed, donate_argnums=0)
+
+
+def _constrained(state, mesh: Mesh):
+  return jax.lax.with_sharding_constraint(state, state_shardings(state, mesh))

@@ -13,12 +13,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from alpt_jax import losses, relabel, returns
 from alpt_jax.methods import IDM, POLICY
 from alpt_jax.models.decision_transformer import DecisionTransformer, first_valid
 from alpt_jax.models.inverse_dynamics import InverseDynamics
+from alpt_jax.training import sharding
 from alpt_jax.training.augment import random_shift
+from alpt_jax.training.microbatches import in_parts, summed_gradients
 from alpt_jax.training.optimizer import OptimizerConfig, make_optimizer
 from alpt_jax.types import Batch, PseudoLabels, Window
 
@@ -44,6 +47,7 @@ class StepConfig:
       IDM's confidence (ours; off as in the paper).
     loss_normalisation: 'token' or 'notebook' (see losses.py).
     shift: pixels by which each window that the IDM learns from is shifted at random.
+    microbatches: equal parts of a batch, computed one after the other.
   """
 
   idm: InverseDynamics | None
@@ -53,6 +57,7 @@ class StepConfig:
   confidence_weighting: bool = False
   loss_normalisation: str = 'token'
   shift: int = 0
+  microbatches: int = 1
 
   @property
   def models(self) -> dict[str, Any]:
@@ -61,12 +66,15 @@ class StepConfig:
     return {name: model for name, model in models.items() if model is not None}
 
 
-def init_state(config: StepConfig, window: Window, seed: int) -> TrainState:
+def init_state(
+  config: StepConfig, window: Window, seed: int, mesh: Mesh | None = None
+) -> TrainState:
   """Fresh parameters from a seed; each model's do not depend on the other's.
 
-  Of `window` only the shapes are read.
+  Of `window` only the shapes are read. On a mesh no device ever holds more than its
+  part of the state.
   """
-  return _init(config, window, seed)
+  return sharding.jit_init(_init, mesh)(config, window, seed)
 
 
 def abstract_state(config: StepConfig, window: Window) -> TrainState:
@@ -74,7 +82,6 @@ def abstract_state(config: StepConfig, window: Window) -> TrainState:
   return jax.eval_shape(functools.partial(_init, config), window, 0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _init(config: StepConfig, window: Window, seed) -> TrainState:
   keys = dict(zip((IDM, POLICY), jax.random.split(jax.random.key(seed)), strict=True))
   params = {}
@@ -87,14 +94,14 @@ def _init(config: StepConfig, window: Window, seed) -> TrainState:
 
 
 @functools.cache
-def make_joint_step(config: StepConfig):
+def make_joint_step(config: StepConfig, mesh: Mesh | None = None):
   """Returns the jitted `step(state, batch, key) -> (state, metrics)`.
 
-  Built once per config and process, so that every run of one shape shares its
+  Built once per config, mesh and process, so that every run of one shape shares its
   compiled program. The key stays the same all run long: the step number is folded
   in. The given state's buffers are reused for the result.
   """
-  return jax.jit(functools.partial(joint_step, config), donate_argnums=0)
+  return sharding.jit_step(functools.partial(joint_step, config), mesh)
 
 
 def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
@@ -111,9 +118,9 @@ def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
     if config.policy is not None:
       labels = _pseudo_labels(config, state, window, logits, keys[1])
   if config.policy is not None:
-    gradients[POLICY], policy_metrics = jax.grad(
-      functools.partial(_policy_loss, config), has_aux=True
-    )(state.params[POLICY], batch, labels, keys[2])
+    gradients[POLICY], policy_metrics = _policy_half(
+      config, state, batch, labels, keys[2]
+    )
     metrics |= policy_metrics
   params, opt_state = {}, {}
   rule = make_optimizer(config.optimizer)
@@ -126,24 +133,50 @@ def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
   return TrainState(state.step + 1, params, opt_state), metrics
 
 
+class _Target(NamedTuple):
+  """What a head's logits at some positions are drawn to."""
+
+  classes: jax.Array  # [...] int, or [..., C] probabilities
+  weights: jax.Array  # [...] float32
+
+
 def _idm_half(config: StepConfig, state: TrainState, batch: Batch, keys):
-  """`(gradients, logits [B, T, A], metrics)` of the labeller."""
+  """`(gradients, logits [B, T, A], metrics)` of the labeller.
+
+  Equation 4 over the recorded transitions of rows that teach the IDM.
+  """
+  window = batch.window
   if config.shift:
     # For the labeller alone, which meets its few labels over and over; the policy
     # has plenty of windows, and acts on screens that nobody shifts.
-    shifted = random_shift(batch.window.observations, keys[3], config.shift)
-    batch = batch._replace(window=batch.window._replace(observations=shifted))
-  gradient, metrics = jax.grad(functools.partial(_idm_loss, config.idm), has_aux=True)(
-    state.params[IDM], batch, keys[0]
+    shifted = random_shift(window.observations, keys[3], config.shift)
+    window = window._replace(observations=shifted)
+  target = _Target(window.actions, window.is_labelled * batch.idm_weight[:, None])
+  total = target.weights.sum()
+
+  def loss_fn(params, part, key):
+    inputs, target, allowed = part
+    logits = config.idm.apply({'params': params}, *inputs, False, rngs={'dropout': key})
+    loss = losses.cross_entropy(logits, *target, total=total)
+    guesses = jnp.where(allowed[:, None], logits, -jnp.inf).argmax(-1)
+    accuracy = losses.accuracy(guesses, *target, total=total)
+    return loss, ({'idm_loss': loss, 'idm_train_accuracy': accuracy}, logits)
+
+  rows = (_idm_inputs(window), target, window.allowed)
+  gradient, metrics, logits = summed_gradients(
+    loss_fn, state.params[IDM], rows, keys[0], config.microbatches
   )
-  return gradient, metrics.pop('logits'), metrics
+  return gradient, logits, metrics
 
 
 def _pseudo_labels(config: StepConfig, state: TrainState, window: Window, logits, key):
   """Fills in a window's missing actions; `logits` are those that the IDM learnt by."""
   # Labels come from the whole model and from the window as it was recorded.
   if config.idm.dropout or config.shift:
-    logits = config.idm.apply({'params': state.params[IDM]}, *_idm_inputs(window))
+    apply_fn = functools.partial(config.idm.apply, {'params': state.params[IDM]})
+    logits = in_parts(
+      lambda inputs: apply_fn(*inputs), _idm_inputs(window), config.microbatches
+    )
   return relabel.pseudo_label(
     logits,
     window.actions,
@@ -156,19 +189,6 @@ def _pseudo_labels(config: StepConfig, state: TrainState, window: Window, logits
 
 def _idm_inputs(window: Window):
   return window.observations, window.valid
-
-
-def _idm_loss(idm, params, batch: Batch, key):
-  """Equation 4 over the recorded transitions of rows that teach the IDM."""
-  window = batch.window
-  logits = idm.apply(
-    {'params': params}, *_idm_inputs(window), False, rngs={'dropout': key}
-  )
-  weights = window.is_labelled * batch.idm_weight[:, None]
-  loss = losses.cross_entropy(logits, window.actions, weights)
-  guesses = jnp.where(window.allowed[:, None], logits, -jnp.inf).argmax(-1)
-  accuracy = losses.accuracy(guesses, window.actions, weights)
-  return loss, {'idm_loss': loss, 'idm_train_accuracy': accuracy, 'logits': logits}
 
 
 def _policy_inputs(config: StepConfig, window: Window, actions=None, is_known=None):
@@ -188,19 +208,12 @@ def _policy_inputs(config: StepConfig, window: Window, actions=None, is_known=No
   )
 
 
-def _policy_loss(config: StepConfig, params, batch: Batch, labels: PseudoLabels, key):
-  """Equation 3 and Lee et al.'s reward head: mean of the three cross-entropies.
+def _policy_targets(config: StepConfig, batch: Batch, labels: PseudoLabels, inputs):
+  """What each head of the policy learns from `inputs`: head -> target.
 
-  A hidden action is a target only in rows that are relabelled; elsewhere it is an
-  unknown token and no target. A policy that sees no returns has no return loss.
+  A policy that sees no returns has no return loss.
   """
-  window = batch.window
-  is_known = window.is_labelled | (batch.relabel[:, None] & window.valid)
-  inputs = _policy_inputs(config, window, labels.action, is_known)
   _, return_tokens, actions, known, reward_tokens, valid = inputs
-  predictions = config.policy.apply(
-    {'params': params}, *inputs, False, rngs={'dropout': key}
-  )
   last = slice(-config.policy.context, None)
   if labels.probabilities is not None:
     actions = labels.probabilities[:, last]
@@ -208,16 +221,51 @@ def _policy_loss(config: StepConfig, params, batch: Batch, labels: PseudoLabels,
   action_weight = known * row_weight
   if config.confidence_weighting:
     action_weight = action_weight * labels.confidence[:, last]
-  cross_entropy = functools.partial(
-    losses.cross_entropy, normalisation=config.loss_normalisation
-  )
-  parts = {'action_loss': cross_entropy(predictions.actions, actions, action_weight)}
+  targets = {'actions': _Target(actions, action_weight)}
   if config.policy.sees_returns:
-    parts['return_loss'] = cross_entropy(
-      predictions.returns, return_tokens, first_valid(valid) * row_weight
+    targets['returns'] = _Target(return_tokens, first_valid(valid) * row_weight)
+  targets['rewards'] = _Target(reward_tokens, valid * row_weight)
+  return targets
+
+
+# Head -> what its loss is called.
+_LOSSES = {
+  'actions': 'action_loss',
+  'returns': 'return_loss',
+  'rewards': 'reward_loss',
+}
+
+
+def _policy_half(
+  config: StepConfig, state: TrainState, batch: Batch, labels: PseudoLabels, key
+):
+  """`(gradients, metrics)` of the policy.
+
+  Equation 3 and Lee et al.'s reward head: mean of the three cross-entropies. A hidden
+  action is a target only in rows that are relabelled; elsewhere it is an unknown
+  token and no target.
+  """
+  window = batch.window
+  is_known = window.is_labelled | (batch.relabel[:, None] & window.valid)
+  inputs = _policy_inputs(config, window, labels.action, is_known)
+  targets = _policy_targets(config, batch, labels, inputs)
+  totals = {head: target.weights.sum() for head, target in targets.items()}
+
+  def loss_fn(params, part, key):
+    inputs, targets = part
+    predictions = config.policy.apply(
+      {'params': params}, *inputs, False, rngs={'dropout': key}
     )
-  parts['reward_loss'] = cross_entropy(
-    predictions.rewards, reward_tokens, valid * row_weight
+    parts = {
+      _LOSSES[head]: losses.cross_entropy(
+        getattr(predictions, head), *target, config.loss_normalisation, totals[head]
+      )
+      for head, target in targets.items()
+    }
+    loss = sum(parts.values()) / len(parts)
+    return loss, ({'policy_loss': loss, **parts}, ())
+
+  gradient, metrics, _ = summed_gradients(
+    loss_fn, state.params[POLICY], (inputs, targets), key, config.microbatches
   )
-  loss = sum(parts.values()) / len(parts)
-  return loss, {'policy_loss': loss, **parts}
+  return gradient, metrics

@@ -1,0 +1,68 @@
+"""Asked to stop: SIGTERM or SIGINT, to one process or to any of several."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class _Interrupted(BaseException):
+  """Raised out of what need not be finished."""
+
+
+class StopRequest:
+  """Becomes true once this process has been asked to stop.
+
+  A second SIGINT stops at once. With several processes JAX's preemption service
+  listens to SIGTERM instead, and all of them stop after the same step, whichever was
+  asked; SIGINT is passed on to it.
+  """
+
+  def __init__(self):
+    self.name = ''
+    self._is_shared = jax.distributed.is_initialized()
+    self._may_interrupt = False
+
+  def is_due(self, step: int) -> bool:
+    """Whether to save and stop after `step`; with several processes all must ask."""
+    if self._is_shared and multihost_utils.reached_preemption_sync_point(step):
+      self.name = self.name or 'SIGTERM'
+      return True
+    return bool(self.name) and not self._is_shared
+
+  def _handle(self, number, frame):
+    if self.name and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self.name = signal.Signals(number).name
+    if self._is_shared:
+      os.kill(os.getpid(), signal.SIGTERM)  # which the service takes
+    elif self._may_interrupt:
+      self._may_interrupt = False
+      raise _Interrupted
+
+  @contextlib.contextmanager
+  def listening(self):
+    """Handles the signals inside the block (the main thread only)."""
+    # After jax.distributed.initialize a handler of SIGTERM would replace the service's.
+    numbers = (signal.SIGINT,) if self._is_shared else (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, self._handle) for number in numbers]
+    try:
+      yield self
+    finally:
+      for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+  def interruptibly(self, function: Callable[[], Any]) -> Any:
+    """`function()`, or None if this process was alone and asked to stop meanwhile."""
+    try:
+      try:
+        self._may_interrupt = True
+        return function()
+      finally:
+        self._may_interrupt = False
+    except _Interrupted:
+      return None
