@@ -18,6 +18,7 @@ from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, open_trained
 from alpt_jax.methods import IDM, POLICY
+from alpt_jax.models import layers
 from alpt_jax.specs import ObservationSpec
 from alpt_jax.training.step import init_state
 
@@ -65,6 +66,23 @@ def test_finetuning_starts_with_the_bits_that_pretraining_ended_with(trained):
   _, expected = open_trained(trained / 'run')
   tiny_models.assert_same_bits(
     jax.device_get(state.params), jax.device_get(expected.params)
+  )
+
+
+@pytest.mark.parametrize('is_stacked', [False, True])
+def test_a_base_may_have_its_layers_in_the_other_layout(trained, tmp_path, is_stacked):
+  def config(phase, scan_layers):
+    fields = tiny_configs.tiny_maze(trained, f'phase={phase}')
+    fields.model.update({'num_layers': 3, 'scan_layers': scan_layers})
+    fields.initial = str(tmp_path) if phase == 'finetune' else ''
+    return from_mapping(fields)
+
+  Run(config('pretrain', is_stacked)).train(tmp_path)
+  state = Run(config('finetune', not is_stacked)).fresh_state()
+  _, before = open_trained(tmp_path)
+  change = layers.unstack_layers if is_stacked else layers.stack_layers
+  tiny_models.assert_same_bits(
+    jax.device_get(state.params), jax.device_get(change(before.params, 3))
   )
 
 

@@ -15,6 +15,7 @@ from alpt_jax.baselines.quantile_network import QuantileNetwork
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import RunConfig, from_record
 from alpt_jax.methods import IDM, POLICY
+from alpt_jax.models import layers
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.models.vocabulary import grow
@@ -212,6 +213,14 @@ def placed_shapes(steps: Steps, example: Window, mesh) -> State:
   )
 
 
+def _in_layout(config: RunConfig, origin: RunConfig, params):
+  """Another run's parameters, its layers stacked or not as this run has them."""
+  if config.model.scan_layers == origin.model.scan_layers:
+    return params
+  change = layers.stack_layers if config.model.scan_layers else layers.unstack_layers
+  return change(params, config.model.num_layers)
+
+
 def inherit(
   state: TrainState,
   config: RunConfig,
@@ -256,7 +265,7 @@ def inherit(
   allowed = example.allowed[:, : len(origin.vocabulary)]
   shapes = placed_shapes(steps, example._replace(allowed=allowed), mesh)
   checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
-  trained = checkpoints.restore(shapes).params
+  trained = _in_layout(config, origin.config, checkpoints.restore(shapes).params)
   params = dict(state.params)
   for name in methods.get(config.method).inherits:
     params[name] = grow(trained[name], params[name], len(origin.vocabulary))
