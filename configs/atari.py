@@ -12,7 +12,8 @@ Arguments behind the colon, all optional:
   sources   games to pretrain on, joined by '+' (default: the other four of section 5.3)
   labels    labelled transitions of the target (default 10000, section 5.1)
   seed      of everything that is drawn (default 0)
-  size      small (a CPU, default) or paper (Table 3; a GPU or TPU)
+  size      small (a CPU, default), paper (Table 3; a GPU or TPU) or large (ours: 1.2
+            billion parameters in both models together; many TPUs)
   batch     windows per step; 0 for the size's own (Table 3: 256; section 5.1 can be
             read as 2048)
   phase     pretrain (default), sources (pretraining without the target) or finetune
@@ -52,8 +53,10 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
       'root': 'runs/atari',
       'rl_unplugged': '',
     },
+    ('small', 'paper', 'large'),
   )
-  is_paper = a['size'] == 'paper'
+  is_large = a['size'] == 'large'
+  is_paper = is_large or a['size'] == 'paper'
   is_finetuned, is_cql = a['phase'] == 'finetune', a['method'] == 'cql'
   others = [game for game in FIVE_GAMES if game != a['target']]
   sources = a['sources'].split('+') if a['sources'] else others
@@ -112,9 +115,9 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
 
   config.model = model = ml_collections.ConfigDict()
   # Table 3: 512 wide, 6 layers, 8 heads; small is ours, for a CPU.
-  model.width = 512 if is_paper else 128
-  model.num_layers = 6 if is_paper else 2
-  model.num_heads = 8 if is_paper else 4
+  model.width = 1_536 if is_large else 512 if is_paper else 128
+  model.num_layers = 21 if is_large else 6 if is_paper else 2
+  model.num_heads = 24 if is_large else 8 if is_paper else 4
   # Lee et al. (2022): 0.1 on attention and MLP outputs; none for so small a model.
   model.dropout = 0.1 if is_paper else 0.0
   # Side of an image patch: 36 patches of 84x84 pixels (Lee et al.).
@@ -128,7 +131,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # Of the computation; parameters are float32.
   model.dtype = 'bfloat16' if is_paper else 'float32'
   # All layers but the last as one that is compiled once: large models compile faster.
-  model.scan_layers = False
+  model.scan_layers = is_large
 
   config.training = training = ml_collections.ConfigDict()
   # Optimiser steps. The paper's "1M frames" are read as steps, for pretraining and
@@ -162,11 +165,11 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # How a step is spread over memory and devices; a run may go on with other values.
   config.execution = execution = ml_collections.ConfigDict()
   # Devices that share one copy of the train state; the others have copies of their own.
-  execution.fsdp = 1
+  execution.fsdp = 8 if is_large else 1
   # Parts of a batch that are computed one after the other, to need less memory.
   execution.microbatches = 1
   # Compute activations again in the backward pass instead of keeping them.
-  execution.remat = False
+  execution.remat = is_large
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
   # Table 3: LAMB; AdamW learns faster at the small size (ours).

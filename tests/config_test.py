@@ -87,7 +87,7 @@ def test_the_paper_size_models_have_the_papers_size():
   assert layers == 6 * (12 * 512**2 + 13 * 512) + 2 * 512  # and the last norm
 
 
-@pytest.mark.parametrize('size', ['small', 'paper'])
+@pytest.mark.parametrize('size', ['small', 'paper', 'large'])
 @pytest.mark.parametrize(
   ('method', 'phase'),
   [
@@ -144,6 +144,16 @@ def test_the_policy_of_the_papers_size_is_the_multi_game_dts():
   total = sum(leaf.size for leaf in jax.tree.leaves(policy))
   assert total == blocks + tokens + heads + width
   assert round(total / 1e6, 1) == 19.3
+
+
+def test_the_large_models_have_1_2_billion_parameters_together():
+  config = config_lib.from_mapping(get_config('atari', 'size=large'))
+  spec = specs.atari_spec('SpaceInvaders', specs.RL_UNPLUGGED_PROTOCOL)
+  steps = build(config, spec.observation, 18, spec.return_range)
+  batch = _abstract_batch(config, spec.observation, 18)
+  params = abstract_state(steps, batch.window).params
+  total = sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert round(total / 1e9, 1) == 1.2
 
 
 _EXPERIMENTS = {
