@@ -131,6 +131,13 @@ def test_a_config_key_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path):
     assert len(stderr.strip().splitlines()) == 1
 
 
+def test_a_bucket_is_no_workdir(tmp_path):
+  options = '--config=configs/maze.py', '--workdir=gs://bucket/run'
+  _, stderr = run('pretrain', *options, expect=2)
+  assert 'expected a folder, found gs://bucket/run. Mount the bucket' in stderr
+  assert len(stderr.strip().splitlines()) == 1
+
+
 def test_a_config_is_read_in_the_project_folder_only(tmp_path):
   """Configs import each other by the folder's name."""
   options = f'--config={_ROOT / "configs" / "maze.py"}', f'--workdir={tmp_path / "x"}'

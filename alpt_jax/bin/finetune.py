@@ -9,8 +9,6 @@ without pretraining (dt1, dt1-idm, bc, cql, oracle) needs no --from and starts a
 The same command goes on where a stopped run left off; exit codes as in bin/pretrain.
 """
 
-import pathlib
-
 from absl import flags
 from ml_collections import config_flags
 
@@ -39,7 +37,7 @@ def main(argv):
       f"phase: bin/finetune runs finetune, found '{config.phase}'. Put "
       'phase=finetune behind the config, or use bin/pretrain.'
     )
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = cli.folder('workdir', _WORKDIR.value)
   profiled = profiling.parse(_PROFILE.value)
   cluster.start(workdir, config)
   Run(config).train(workdir, profiled)

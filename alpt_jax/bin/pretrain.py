@@ -3,10 +3,9 @@
   python -m alpt_jax.bin.pretrain --config=configs/maze.py:method=alpt --workdir=DIR
 
 The same command goes on where a stopped run left off. Exit codes: 0 done, 1 failed
-(disk, not-a-number), 2 something given is wrong, 42 stopped after a clean save.
+(disk, not-a-number), 2 something given is wrong, 42 stopped after a clean save, 128
+and more crashed. Several processes make one run: docs/clusters.md.
 """
-
-import pathlib
 
 from absl import flags
 from ml_collections import config_flags
@@ -33,7 +32,7 @@ def main(argv):
       "phase: bin/pretrain runs pretrain, sources or joint, found 'finetune'. Use "
       'bin/finetune.'
     )
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = cli.folder('workdir', _WORKDIR.value)
   profiled = profiling.parse(_PROFILE.value)
   cluster.start(workdir, config)
   Run(config).train(workdir, profiled)

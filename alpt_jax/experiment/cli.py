@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import pathlib
 import sys
 import traceback
 from collections.abc import Callable
@@ -38,6 +39,20 @@ def run(main: Callable[[list[str]], object]) -> None:
   # JAX reports, at INFO, every kind of device that it did not find.
   logging.getLogger('jax').setLevel(logging.WARNING)
   app.run(lambda argv: _leave(_guarded(main, argv)), flags_parser=_parse_flags)
+
+
+def folder(flag: str, value: str) -> pathlib.Path:
+  """The folder that a flag names, which must be one of a file system.
+
+  Raises:
+    UserError: it is an address.
+  """
+  if '://' in value:
+    raise UserError(
+      f'--{flag}: expected a folder, found {value}. Mount the bucket (Cloud Storage '
+      'FUSE, docs/clusters.md) and give its folder.'
+    )
+  return pathlib.Path(value)
 
 
 def _leave(code: int) -> None:
