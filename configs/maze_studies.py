@@ -4,9 +4,13 @@
       --out=runs/greedy
   python -m alpt_jax.bin.reproduce --config=configs/maze_studies.py:few_labels \
       --out=runs/few_labels
+  python -m alpt_jax.bin.reproduce --config=configs/maze_studies.py:sources \
+      --out=runs/sources
 
 greedy      why greedy play fails, and what mends it (about 10 minutes on 2 cores)
 few_labels  what a labelled source maze adds to 250 labels, on five mazes (5 minutes)
+sources     what a tunneled source adds to a blocked one with next to no labels
+            (10 minutes)
 
 Every run is one of configs/maze.py, with the settings that stand behind its title;
 the seeds are none that the quickstart reports.
@@ -28,8 +32,17 @@ STUDIES = {
     ('ALPT-Blocked', 'method=alpt', 1_500, 64),
     ('DT1-IDM', 'method=dt1-idm', 1_500, 64),
   ),
+  'sources': tuple(
+    (title, f'method=alpt,sources={sources},labels={labels}', 1_500, 64)
+    for labels in (10, 20)
+    for title, sources in (
+      ('ALPT-Blocked', 'blocked'),
+      ('ALPT-Blocked+Tunneled', 'blocked+tunneled'),
+    )
+  ),
 }
-SEEDS = {'greedy': (100, 101), 'few_labels': (100, 101, 102, 103, 104)}
+_FIVE = (100, 101, 102, 103, 104)
+SEEDS = {'greedy': (100, 101), 'few_labels': _FIVE, 'sources': _FIVE}
 
 
 def get_config(study: str = 'greedy') -> ml_collections.ConfigDict:
@@ -43,7 +56,7 @@ def get_config(study: str = 'greedy') -> ml_collections.ConfigDict:
   ordered = sorted(STUDIES[study], key=lambda variant: -variant[2] * variant[3])
   config.runs = tuple(
     (
-      f'{text},labels=250,seed={seed}',
+      f'{text},seed={seed}',
       {
         'title': title,
         'training': {'num_steps': num_steps, 'evaluate_every': num_steps // 4},
