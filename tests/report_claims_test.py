@@ -299,3 +299,15 @@ def test_claims_of_another_experiment_than_the_runs_are_refused(tmp_path):
   write_run(tmp_path, 'ALPT', 0, [success(0.5)], experiment='other')
   with pytest.raises(UserError, match="field name: expected .* 'other', found 'tiny'"):
     _find(tmp_path)
+
+
+def test_the_claims_stand_in_a_markdown_table_too(tmp_path):
+  write_claim(tmp_path, paper='a|b')
+  write_pairs(tmp_path, (0.6, 0.7, 0.8), (0.3, 0.3, 0.3))
+  page.build(tmp_path)
+  header, rule, row = (tmp_path / 'claims.md').read_text().splitlines()
+  assert header.count('|') == rule.count('|') == 5
+  assert row == (
+    '| "a\\|b" (figure 2) | 50 labels, success, sampled | ALPT 0.700, DT1-IDM 0.300: '
+    '+0.400 (+0.152 to +0.648), 3 seeds | **reproduced** |'
+  )

@@ -1,4 +1,4 @@
-"""The claims and their verdicts, for a terminal and for the page's top."""
+"""The claims and their verdicts, for a terminal, the page's top, and other pages."""
 
 import html
 import textwrap
@@ -68,6 +68,20 @@ def claims_html(findings: Sequence[Finding]) -> str:
     f'<th>our figures</th><th>verdict</th></tr>\n{body}\n</table>\n'
     f'<p class="quiet">{html.escape(_BASIS)}</p>'
   )
+
+
+def claims_markdown(findings: Sequence[Finding]) -> str:
+  """The same as a Markdown table, without its basis; '' without findings."""
+  if not findings:
+    return ''
+  lines = ['| claim | compared | our figures | verdict |', '|---|---|---|---|']
+  for sentence, found in _by_sentence(findings):
+    for index, each in enumerate(found):
+      verdict, reason = _verdict(each)
+      cells = ('' if index else sentence, _setting(each), _figures(each))
+      text = ' | '.join(cell.replace('|', '\\|') for cell in cells)
+      lines.append(f'| {text} | **{verdict}**{reason and f": {reason}"} |')
+  return '\n'.join(lines) + '\n'
 
 
 def _by_sentence(findings: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:

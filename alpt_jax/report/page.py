@@ -72,9 +72,10 @@ summary { cursor: pointer; font-weight: bold; }
 def build(root: str | os.PathLike | Report) -> pathlib.Path:
   """Writes a folder's CSV files, and the page with its pictures beside it as PNG files.
 
-  `results.csv` holds every evaluation; `claims.csv`, where an `experiment.json`
-  names claims, what the runs say of each. Whatever is missing (a metric, recorded
-  mazes, animations) leaves its section of the page out; the page never fails for it.
+  `results.csv` holds every evaluation; `claims.csv` and, as a table, `claims.md`, where
+  an `experiment.json` names claims, what the runs say of each. Whatever is missing (a
+  metric, recorded mazes, animations) leaves its section of the page out; the page never
+  fails for it.
 
   Args:
     root: the folder, or what was loaded from it.
@@ -90,6 +91,8 @@ def build(root: str | os.PathLike | Report) -> pathlib.Path:
   write_results_csv(root / 'results.csv', runs)
   if report.findings:
     claims.write_csv(root / 'claims.csv', report.findings)
+    markdown = claims_table.claims_markdown(report.findings)
+    replace_file(root / 'claims.md', markdown.encode())
   folder = root / 'report'
   pictures = curves.draw_all(runs)
   for name, content in pictures.items():
