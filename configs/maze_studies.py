@@ -18,8 +18,8 @@ the seeds are none that the quickstart reports.
 
 import ml_collections
 
-# What differs from configs/maze.py: optimiser steps, evaluations, width, shares of target
-# and sources in a batch.
+# Optimiser steps, evaluations, width, and the shares of target and sources in a batch;
+# () for equal ones.
 USUAL = {'num_steps': 1_500, 'evaluations': 4, 'width': 64, 'weights': ()}
 # (title, arguments of configs/maze.py, what is not as usual)
 STUDIES = {

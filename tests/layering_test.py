@@ -28,6 +28,7 @@ _FLOORS = {
   'experiment': 6,
   'benchmark': 7,
   'launching': 7,
+  'preflight': 7,
   'bin': 8,
 }
 _TENSORFLOW_FILES = {

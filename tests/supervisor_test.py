@@ -112,6 +112,20 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path, code):
   assert num_starts(tmp_path, 0) == 1
 
 
+def test_a_user_error_is_told_though_what_follows_from_it_ends_first(tmp_path):
+  body = """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if me == 0:
+      (folder / 'ready').touch()
+      time.sleep(0.5)
+      sys.exit(2)
+    while not (folder / 'ready').exists():
+      time.sleep(0.02)
+    sys.exit(1)
+  """
+  assert Supervisor(plan(tmp_path, body, kill_grace=10.0)).run() == 2
+
+
 def test_it_gives_up_after_so_many_restarts(tmp_path, capfd):
   body = 'os.kill(os.getpid(), signal.SIGKILL)'
   assert Supervisor(plan(tmp_path, body, restarts=2)).run() == 137
@@ -299,6 +313,15 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(arguments, said, capsys):
   shown = capsys.readouterr().err
   assert said in shown
   assert len(shown.strip().splitlines()) == 1
+
+
+def test_its_patience_can_be_given():
+  given, _ = local.parse(
+    '2 --backoff 0.1 --kill-grace=2 --stop-grace 3 -- python'.split()
+  )
+  assert (given.backoff, given.kill_grace, given.stop_grace) == (0.1, 2.0, 3.0)
+  usual, _ = local.parse('2 -- python'.split())
+  assert (usual.backoff, usual.kill_grace) == (Plan.backoff, Plan.kill_grace)
 
 
 def test_the_number_of_devices_must_be_one(monkeypatch, capsys):

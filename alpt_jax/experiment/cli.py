@@ -1,5 +1,6 @@
 """How every binary starts and ends: flags in, an exit code out."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -57,10 +58,16 @@ def folder(flag: str, value: str) -> pathlib.Path:
 
 def _leave(code: int) -> None:
   """Ends the process with an exit code."""
-  if code not in (DONE, PREEMPTED) and jax.distributed.is_initialized():
-    # The others are not at their end: JAX would wait for them for minutes.
-    sys.stdout.flush()
-    sys.stderr.flush()
+  is_heard = True
+  for stream in (sys.stdout, sys.stderr):
+    try:
+      stream.flush()
+    except OSError:  # a log on a full disk
+      is_heard = False
+  is_bad = code not in (DONE, PREEMPTED)
+  if not is_heard or (is_bad and jax.distributed.is_initialized()):
+    # Python would make 120 of the code of what could not be heard. And where others
+    # are not at their end JAX would wait for them for minutes.
     os._exit(code)
   sys.exit(code)
 
@@ -134,5 +141,6 @@ def _last_words(error: Exception) -> str:
 
 
 def _say(word: str, error, code: int) -> int:
-  print(f'{word}: {error}', file=sys.stderr, flush=True)
+  with contextlib.suppress(OSError):  # the code must come out of a full disk, too
+    print(f'{word}: {error}', file=sys.stderr, flush=True)
   return code

@@ -22,8 +22,15 @@ from alpt_jax.launching.commands import (
 from alpt_jax.launching.supervisor import DONE, Plan, Supervisor, free_port
 
 _USAGE = (
-  'local.sh N [--restarts R] [--logs DIR] [--stop-grace S] [--dry-run] -- COMMAND'
+  'local.sh N [--restarts R] [--logs DIR] [--stop-grace S] [--kill-grace S] '
+  '[--backoff S] [--dry-run] -- COMMAND'
 )
+# Seconds that may be given -> what they are of.
+_SECONDS = {
+  'stop_grace': 'from SIGTERM to SIGKILL',
+  'kill_grace': 'the same, for those left by a crash',
+  'backoff': 'before the first restart, doubled for each further one',
+}
 
 
 def parse(arguments: Sequence[str]) -> tuple[Plan, bool]:
@@ -40,13 +47,14 @@ def parse(arguments: Sequence[str]) -> tuple[Plan, bool]:
     '--restarts', type=int, default=Plan.restarts, metavar='R', help='in a row'
   )
   parser.add_argument('--logs', metavar='DIR', help='default: WORKDIR/logs, or logs')
-  parser.add_argument(
-    '--stop-grace',
-    type=float,
-    default=Plan.stop_grace,
-    metavar='S',
-    help='seconds from SIGTERM to SIGKILL',
-  )
+  for name, meaning in _SECONDS.items():
+    parser.add_argument(
+      f'--{name.replace("_", "-")}',
+      type=float,
+      default=getattr(Plan, name),
+      metavar='S',
+      help=f'seconds {meaning}',
+    )
   own, command = split_command(arguments)
   options = parser.parse_args(own)
   if options.N < 1 or options.restarts < 0:
@@ -60,7 +68,7 @@ def parse(arguments: Sequence[str]) -> tuple[Plan, bool]:
     pathlib.Path(options.logs or workdir_of(command) / 'logs'),
     restarts=options.restarts,
     devices=_devices(os.environ.get('DEVICES_PER_PROCESS', '')),
-    stop_grace=options.stop_grace,
+    **{name: getattr(options, name) for name in _SECONDS},
   )
   return plan, options.dry_run
 

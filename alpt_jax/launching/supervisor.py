@@ -23,6 +23,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 DONE, FAILED, USER_ERROR, PREEMPTED, CRASHED = 0, 1, 2, 42, 128
+# Of processes that the supervisor ended itself.
+_OURS = (CRASHED + signal.SIGTERM, CRASHED + signal.SIGKILL)
 _POLL = 0.05  # seconds between two looks at the processes
 _MAX_BACKOFF = 60.0  # seconds
 
@@ -203,7 +205,9 @@ class Supervisor:
           self._wait(self._plan.stop_grace)
           code = worst([code for code in self._codes() if code is not None])
         self._end()
-        return code
+        # What follows from an error may end a moment before the one that has it.
+        own = [code for code in self._codes() if code not in _OURS]
+        return worst([code, *own])
       if self._num_signals:
         asked_at = asked_at or time.monotonic()
         if time.monotonic() - asked_at > self._plan.stop_grace:

@@ -129,7 +129,7 @@ def fit(
           journal.save(step, state)
       if is_stopping:
         raise journal.preempted(step, stop)
-  checkpoints.wait()
+    checkpoints.wait()  # still listening: the last save must not be cut off
   return state
 
 
