@@ -72,6 +72,27 @@ class Attention(nn.Module):
     return project('linear')(mixed), new
 
 
+class Dropout(nn.Module):
+  """`nn.Dropout`, the same draws, whose mask is made once and kept.
+
+  Attributes:
+    rate: share that becomes 0; the rest is scaled up. At 0 nothing is drawn.
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, inputs):
+    if not self.rate:
+      return inputs
+    kept = 1.0 - self.rate
+    mask = jax.random.bernoulli(self.make_rng('dropout'), kept, inputs.shape)
+    # Without the barrier a TPU's compiler puts the generator, hundreds of operations,
+    # into whatever reads the mask, forward and backward.
+    mask = jax.lax.optimization_barrier(mask)
+    return jnp.where(mask, inputs / kept, 0)
+
+
 class Block(nn.Module):
   """One pre-LayerNorm block: attention, then an MLP, each added to what came in.
 
@@ -109,9 +130,8 @@ class Block(nn.Module):
 
   def _dropout(self, name: str):
     # Named, so that a block draws the same with and without rematerialisation.
-    return nn.Dropout(
-      self.dropout, deterministic=self.deterministic, name=f'{self.prefix}{name}'
-    )
+    rate = 0.0 if self.deterministic else self.dropout
+    return Dropout(rate, name=f'{self.prefix}{name}')
 
   def _mlp(self, tokens):
     """`[B, N, D]` -> `[B, N, D]`, part of `__call__`: it names the parameters."""

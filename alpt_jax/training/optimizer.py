@@ -10,7 +10,7 @@ from alpt_jax.models.layers import is_stacked
 
 NAMES = ('lamb', 'adamw')
 SCHEDULES = ('constant', 'cosine')
-# Of optax.lamb, and of the authors' code.
+# As optax.lamb has it; the paper is silent.
 _LAMB_EPSILON = 1e-6
 
 
