@@ -1,8 +1,10 @@
 """Optimisers, shardings, metric files and the loop, on states of a few numbers."""
 
+import gc
 import json
 import os
 import signal
+import sys
 import time
 from typing import NamedTuple
 
@@ -355,6 +357,21 @@ def test_a_signal_in_the_last_step_leaves_its_evaluation_for_later(journal):
   assert journal.batches == [0, 1, 2]
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_does_not_cut_the_last_save_off(journal, monkeypatch, number):
+  """Nothing is left to be stopped: the run is done."""
+  wait = journal.checkpoints.wait
+  monkeypatch.setattr(
+    journal.checkpoints, 'wait', lambda: (os.kill(os.getpid(), number), wait())
+  )
+  before = signal.signal(number, lambda *_: pytest.fail('not listened to'))
+  try:
+    journal.fit(Schedule(3, 0, 0, 0))
+  finally:
+    signal.signal(number, before)
+  assert journal.saved == [3]
+
+
 def test_a_second_ctrl_c_stops_at_once(journal):
   def step_fn(state, batch, key):
     if batch == 4:
@@ -364,6 +381,32 @@ def test_a_second_ctrl_c_stops_at_once(journal):
 
   with pytest.raises(KeyboardInterrupt):
     journal.fit(Schedule(9, 0, 0, 0), step_fn=step_fn)
+  assert journal.saved == []
+
+
+def test_a_second_ctrl_c_that_python_drops_stops_the_run_all_the_same(
+  journal, monkeypatch
+):
+  """It drops what is raised in a callback of its garbage collector; JAX has one."""
+  dropped = []
+  monkeypatch.setattr(sys, 'unraisablehook', lambda what: dropped.append(what.exc_type))
+
+  def interrupt(phase, info):
+    if phase == 'start':
+      os.kill(os.getpid(), signal.SIGINT)
+      os.kill(os.getpid(), signal.SIGINT)
+
+  def step_fn(state, batch, key):
+    if batch == 4:
+      gc.callbacks.append(interrupt)
+      gc.collect()
+      gc.callbacks.remove(interrupt)
+    return toy_step(state, batch, key)
+
+  with pytest.raises(KeyboardInterrupt):
+    journal.fit(Schedule(9, 0, 0, 0), step_fn=step_fn)
+  assert dropped == [KeyboardInterrupt]
+  assert len(journal.batches) <= 6
   assert journal.saved == []
 
 

@@ -26,9 +26,11 @@ class StopRequest:
     self.name = ''
     self._is_shared = jax.distributed.is_initialized()
     self._may_interrupt = False
+    self._is_at_once = False
 
   def is_due(self, step: int) -> bool:
     """Whether to save and stop after `step`; with several processes all must ask."""
+    self._end_at_once()
     if self._is_shared and multihost_utils.reached_preemption_sync_point(step):
       self.name = self.name or 'SIGTERM'
       return True
@@ -36,13 +38,22 @@ class StopRequest:
 
   def _handle(self, number, frame):
     if self.name and number == signal.SIGINT:
-      raise KeyboardInterrupt
+      self._is_at_once = True
+      self._end_at_once()
     self.name = signal.Signals(number).name
     if self._is_shared:
       os.kill(os.getpid(), signal.SIGTERM)  # which the service takes
     elif self._may_interrupt:
       self._may_interrupt = False
       raise _Interrupted
+
+  def _end_at_once(self) -> None:
+    """Raises what a second SIGINT has raised already, where that was lost.
+
+    Python drops what is raised in a callback of its garbage collector, as JAX has one.
+    """
+    if self._is_at_once:
+      raise KeyboardInterrupt
 
   @contextlib.contextmanager
   def listening(self):
@@ -61,8 +72,10 @@ class StopRequest:
     try:
       try:
         self._may_interrupt = True
-        return function()
+        result = function()
       finally:
         self._may_interrupt = False
+      self._end_at_once()
+      return result
     except _Interrupted:
       return None
