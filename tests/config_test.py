@@ -158,7 +158,7 @@ def test_the_large_models_have_1_2_billion_parameters_together():
 
 _EXPERIMENTS = {
   'quickstart': ('', 'smoke'),
-  'maze_studies': ('greedy', 'few_labels'),
+  'maze_studies': ('greedy', 'few_labels', 'sources'),
   'atari_demo': ('', 'Breakout,smoke', 'Freeway,paper'),
 }
 

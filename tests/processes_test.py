@@ -141,6 +141,7 @@ def test_the_losses_do_not_depend_on_devices_and_processes(
     ('both', 1, 4, 2),
     ('fsdp', 1, 4, 4),
     ('processes', 2, 2, 1),
+    ('state across processes', 2, 2, 4),
   ):
     workdir = tmp_path / name
     finish(start([workdir] * count, f'--config.execution.fsdp={fsdp}', devices=devices))
@@ -178,7 +179,7 @@ def test_asked_to_stop_one_of_two_processes_both_save_and_any_number_goes_on(
 
 
 @pytest.mark.slow
-def test_processes_that_do_not_share_the_folder_are_told_so_at_once(start, tmp_path):
+def test_processes_that_do_not_share_the_folder_are_told_so(start, tmp_path):
   said = finish(start([tmp_path / 'a', tmp_path / 'b']), expect=2)
   for text in said:
     assert 'processes [1] do not see what process 0 wrote there' in text

@@ -368,7 +368,13 @@ def test_a_step_counts_itself():
 
 @pytest.mark.parametrize('count', [2, 4])
 @pytest.mark.parametrize(
-  'fields', [{}, {'relabelling': 'soft', 'confidence_weighting': True}, {'idm': None}]
+  'fields',
+  [
+    {},
+    {'relabelling': 'soft', 'confidence_weighting': True},
+    {'relabelling': 'sample', 'loss_normalisation': 'notebook'},
+    {'idm': None},
+  ],
 )
 def test_a_batch_in_parts_gives_the_whole_batchs_step(count, fields):
   """Parts hold labels and weights in unequal numbers; one of them holds none."""

@@ -18,6 +18,11 @@ from alpt_jax.errors import PeerLost, Preempted, RunFailed, UserError
 DONE, FAILED, USER_ERROR, PREEMPTED = 0, 1, 2, 42
 # As a shell counts SIGINT, and SIGABRT, by which JAX ends a process that lost another.
 _INTERRUPTED, _PEER_LOST = 130, 134
+_OUT_OF_MEMORY = (
+  'the devices have too little memory ({}). Raise execution.microbatches, set '
+  'execution.remat, raise execution.fsdp where there are several devices, or lower '
+  'training.batch_size.'
+)
 # No space, over quota, too large, unreadable, read-only, not allowed.
 _DISK_ERRORS = {
   errno.ENOSPC,
@@ -87,16 +92,21 @@ def _guarded(main, argv) -> int:
     return _say('lost', error, _PEER_LOST)
   except KeyboardInterrupt:
     return _say('stopped', 'at once, without a save', _INTERRUPTED)
-  except jax.errors.JaxRuntimeError:
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' in str(error):
+      return _say('failed', _OUT_OF_MEMORY.format(str(error).splitlines()[0]), FAILED)
     if not jax.distributed.is_initialized():
       raise
     # A collective that lost a peer, most often; what else it may be stands here.
     traceback.print_exc()
     return _PEER_LOST
-  except OSError as error:
-    if error.errno not in _DISK_ERRORS:
+  except Exception as error:
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+      return _say('failed', error, FAILED)
+    if not jax.distributed.is_initialized():
       raise
-    return _say('failed', error, FAILED)
+    traceback.print_exc()  # and leave at once: the others wait for this process
+    return FAILED
   return DONE
 
 

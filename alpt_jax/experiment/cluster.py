@@ -103,7 +103,8 @@ def _join(mode: str, by_hand: Mapping[str, Any]) -> None:
     raise PeerLost(
       'the other processes could not be reached '
       f'({str(error).splitlines()[0]}). Are all of them started, and is the '
-      'coordinator reachable from every host?'
+      'coordinator reachable from every host? --distributed=off trains with this '
+      'process alone.'
     ) from error
 
 
@@ -183,6 +184,14 @@ def lead_says(value: bool) -> bool:
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def meet() -> None:
+  """Waits until every process is here, for as long as that takes.
+
+  Before they end: JAX aborts processes that others leave alone for five minutes.
+  """
+  lead_says(True)
 
 
 def _where(holds: bool) -> list[int]:

@@ -1,5 +1,6 @@
 """Who a run is: written beside its checkpoints and on every result row."""
 
+import dataclasses
 import datetime
 import importlib.metadata
 import pathlib
@@ -32,7 +33,7 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
           f'{path}, field {field}: this run was begun on {before.get(field)}, found '
           f'{value}: a dataset was recorded anew since. Choose another --workdir.'
         )
-    _note_resumption(path, before)
+    _note_resumption(path, before, config)
     return
   identity = {
     'experiment': config.experiment,
@@ -43,23 +44,30 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     **now,
     **lineage.knowledge(config, data),
     'ancestry': lineage.ancestry(config.initial) if config.initial else [],
-    **circumstances(),
+    **_at_start(config),
     'started': _now(),
   }
   write_record(path, identity)
 
 
-def _note_resumption(path: pathlib.Path, identity: dict) -> None:
+def _note_resumption(path: pathlib.Path, identity: dict, config: RunConfig) -> None:
   """Appends to `resumed` what is not as it was when the run was last begun."""
   latest = {}
   for stage in (identity, *identity.get('resumed', ())):
     latest |= stage
   changed = {
-    name: value for name, value in circumstances().items() if latest[name] != value
+    name: value
+    for name, value in _at_start(config).items()
+    if latest.get(name) != value
   }
   if changed:
     resumed = [*identity.get('resumed', ()), {**changed, 'at': _now()}]
     write_record(path, {**identity, 'resumed': resumed})
+
+
+def _at_start(config: RunConfig) -> dict:
+  """What may be another thing each time that a run is started."""
+  return {**circumstances(), 'execution': dataclasses.asdict(config.execution)}
 
 
 def circumstances() -> dict:

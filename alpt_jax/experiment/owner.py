@@ -36,6 +36,14 @@ _PROC = pathlib.Path('/proc')  # Linux alone has it
 _TRIES = 20
 
 
+class FolderTaken(UserError):
+  """Another trainer is at work in the folder, and stays its owner."""
+
+
+class FolderLost(RunFailed):
+  """Another trainer took the folder of this one."""
+
+
 class Owner:
   """This process as the owner of a run folder, see `owning`."""
 
@@ -56,12 +64,12 @@ class Owner:
     """Looks whether the folder is still this process's; for the loop, at each save.
 
     Raises:
-      RunFailed: another trainer took it.
+      FolderLost: another trainer took it.
     """
     with self._lock:
       self._look()
     if self._loser_of is not None:
-      raise RunFailed(
+      raise FolderLost(
         f'{self._path.parent}: another trainer took this folder ({self._loser_of}). '
         'This one has stopped, so as not to mix their checkpoints.'
       )
@@ -75,7 +83,7 @@ class Owner:
       if found is not None:
         _refuse_the_living(self._path, found, patience)
         _set_aside(self._path, found)
-    raise UserError(
+    raise FolderTaken(
       f'{self._path}: other trainers want this folder too. Start one of them.'
     )
 
@@ -120,7 +128,7 @@ def owning(
     patience: seconds for which another machine's beat is watched; several beats.
 
   Raises:
-    UserError: another trainer is at work there; its process and machine are named.
+    FolderTaken: another trainer is at work there; its process and machine are named.
   """
   workdir = pathlib.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
@@ -143,9 +151,9 @@ def owning(
 
 
 def _refuse_the_living(path: pathlib.Path, found: bytes, patience: float) -> None:
-  """Raises `UserError` if the owner lives; returns when it is dead or has left."""
+  """Raises `FolderTaken` if the owner lives; returns when it is dead or has left."""
   record, who = _parse(found), _who(found)
-  refusal = UserError(
+  refusal = FolderTaken(
     f'{path.parent}: another trainer is at work there, {who}. Wait until it ends, or '
     'choose another --workdir.'
   )

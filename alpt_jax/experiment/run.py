@@ -16,7 +16,7 @@ from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
 from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
 from alpt_jax.experiment.models import Origin, State, checkpoint_folder
-from alpt_jax.experiment.owner import owning
+from alpt_jax.experiment.owner import FolderLost, owning
 from alpt_jax.experiment.records import read_record, write_record
 from alpt_jax.models.flops import step_flops
 from alpt_jax.training import chips, sharding
@@ -75,8 +75,10 @@ class Run:
       lineage.check_taught(config, self._base.config)
     # With several processes the lead evaluates, see `_scores`.
     self.evaluator = None
-    if cluster.is_lead():
-      self.evaluator = Evaluator(config, self.data, self.step_config)
+    cluster.lead_does(self._open_evaluator)
+
+  def _open_evaluator(self) -> None:
+    self.evaluator = Evaluator(self.config, self.data, self.step_config)
 
   def _return_range(self, origin: Origin | None) -> tuple[int, int]:
     """That of a checkpoint, which cannot grow, or the one the data need."""
@@ -149,6 +151,7 @@ class Run:
       with self._recorded(workdir, resumed) as writer:
         state = self._fit(workdir, state, checkpoints, writer, check_owner, profiled)
       checkpoints.close()
+      cluster.meet()  # the lead may have been evaluating for long
     return state
 
   @contextlib.contextmanager
@@ -183,6 +186,8 @@ class Run:
     write_status(workdir, 'running')
     try:
       yield writer
+    except FolderLost:
+      raise  # what stands there is its new owner's
     except BaseException as error:
       ended = 'stopped' if isinstance(error, Preempted) else 'failed'
       with contextlib.suppress(OSError):  # a full disk must not hide the error

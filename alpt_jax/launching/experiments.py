@@ -5,11 +5,12 @@ Each is a file `configs/paper/NAME.py`, in one part or two.
 
 import dataclasses
 import pathlib
+import signal
 from collections.abc import Mapping
 
 import ml_collections
 
-from alpt_jax.errors import Preempted, RunFailed, UserError, did_you_mean
+from alpt_jax.errors import PeerLost, Preempted, RunFailed, UserError, did_you_mean
 from alpt_jax.experiment import cli
 from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.run import is_done
@@ -21,6 +22,9 @@ from alpt_jax.report.experiment import EXPERIMENT
 _FOLDER = pathlib.Path('configs/paper')
 _SHARED = 'experiment'  # what they have in common; itself none
 ALL = 'all'
+# Exit codes of workers: from here on a signal ended one; these mean asked to stop.
+_KILLED = 128
+_STOPPED = {cli.PREEMPTED, _KILLED + signal.SIGTERM, _KILLED + signal.SIGINT}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +137,7 @@ def reproduce(
 
   Raises:
     Preempted: a signal came; every run that was going on is saved.
+    PeerLost: a worker crashed; the report is written.
     RunFailed, UserError: a dataset could not be recorded.
   """
   print(forecast(part, planned, num_workers), flush=True)
@@ -153,14 +158,23 @@ def reproduce(
   path = page.build(results)
   print(f'{summary.text(results)}\n')
   print(f'results: {planned.folder / "results.csv"}\nreport:  {path}')
+  if crashed := [code for code in codes if code >= _KILLED]:
+    raise PeerLost(
+      f'{planned.name}: a worker crashed (exit code {crashed[0]}; out of memory, '
+      'perhaps). Run the same again, with fewer --workers if it crashes again.'
+    )
   return not any(codes)
 
 
 def _run(command: list[str], count: int) -> list[int]:
-  """Exit codes of `count` workers; stops where one of them had to."""
+  """Exit codes of `count` workers.
+
+  Raises:
+    Preempted: one was asked to stop, be it before it had anything to save.
+  """
   codes = workers.run_workers(
     [[*command, f'--worker={index}/{count}'] for index in range(count)]
   )
-  if cli.PREEMPTED in codes:
-    raise Preempted('every worker saved. Run the same again.')
+  if not _STOPPED.isdisjoint(codes):
+    raise Preempted('every run that was going on is saved. Run the same again.')
   return codes

@@ -163,6 +163,11 @@ def _load(run_id: str) -> Launch:
   return Launch(**{**fields, 'command': tuple(fields['command'])})
 
 
+def _matters(line: str) -> bool:
+  """Whether a line of `git status --porcelain` tells of what a training reads."""
+  return not line.startswith('??') or line[3:].startswith(('alpt_jax/', 'configs/'))
+
+
 def create(launch: Launch, commands: Commands) -> None:
   """Brings the committed code to the bucket and asks for the slice.
 
@@ -174,9 +179,10 @@ def create(launch: Launch, commands: Commands) -> None:
     raise UserError(f'RECORDS: {folder}: expected a path without commas.')
   git = ('git', '-C', str(_ROOT))
   if not commands.is_dry:
-    changed = commands.ask([*git, 'status', '--porcelain', '--untracked-files=no'])
-    if changed.returncode or changed.stdout:
-      found = changed.stderr.strip() or f'changes in {changed.stdout.split()[1]}'
+    status = commands.ask([*git, 'status', '--porcelain'])
+    changed = [line[3:] for line in status.stdout.splitlines() if _matters(line)]
+    if status.returncode or changed:
+      found = status.stderr.strip() or f'changes in {changed[0]}'
       raise UserError(
         f'{_ROOT}: expected a commit to run, found {found}. Commit first.'
       )

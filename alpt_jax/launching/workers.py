@@ -16,6 +16,7 @@ import jax
 
 from alpt_jax.errors import RunFailed, UserError
 from alpt_jax.experiment.config import claim_workdir
+from alpt_jax.experiment.owner import FolderLost, FolderTaken
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, is_done, write_status
 from alpt_jax.launching.sweep import Sweep, deal
@@ -59,6 +60,9 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
       state = run.train(folder)
       if run.evaluator.can_play and config.phase not in ('sources', 'pretrain'):
         run.evaluator.save_animation(folder / 'episode.gif', state)
+    except (FolderTaken, FolderLost) as error:
+      num_failed += 1  # here; it goes on where it is trained
+      print(f'{folder.name}: not trained here: {error}', file=sys.stderr, flush=True)
     except (UserError, RunFailed) as error:
       num_failed += 1
       print(f'{folder.name}: failed: {error}', file=sys.stderr, flush=True)
@@ -79,8 +83,8 @@ def use_cache(folder: pathlib.Path) -> None:
 def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
   """Runs commands side by side, each on a core of its own; returns exit codes.
 
-  SIGTERM and SIGINT are passed on, and the workers are waited for: each saves
-  before it ends.
+  As a shell counts them: 128 and more for what a signal ended. SIGTERM and SIGINT are
+  passed on, and the workers are waited for: each saves before it ends.
   """
   cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
   workers: list[subprocess.Popen] = []
@@ -102,7 +106,8 @@ def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
       if len(cores) > 1:
         os.sched_setaffinity(worker.pid, {cores[index % len(cores)]})
       workers.append(worker)
-    return [worker.wait() for worker in workers]
+    codes = [worker.wait() for worker in workers]
+    return [128 - code if code < 0 else code for code in codes]
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
