@@ -321,3 +321,19 @@ def test_a_good_episode_of_other_number_types_is_stored_in_the_pools(tmp_path):
   assert_equal_episodes(found, GOOD)
   pool = write_pool(tmp_path / 'pool', tiny.tiny_spec(), [episode, episode])
   assert_equal_episodes(pool.episode(1), GOOD)
+
+
+def test_a_pool_that_another_process_wrote_meanwhile_is_kept(tmp_path, monkeypatch):
+  def slowly():
+    yield from tiny.tiny_episodes((5,))
+    monkeypatch.setattr('alpt_jax.data.pool.writer_name', lambda: 'faster')
+    written(tmp_path)  # it may be mapped into memory already
+    inode.append((tmp_path / 'pool').stat().st_ino)
+    yield from tiny.tiny_episodes((3,))
+
+  inode = []
+  spec = tiny.tiny_spec()
+  pool = write_pool(tmp_path / 'pool', spec, slowly(), replace=False)
+  assert (tmp_path / 'pool').stat().st_ino == inode[0]
+  assert pool.lengths.tolist() == [5, 3]
+  assert names(tmp_path) == ['pool']

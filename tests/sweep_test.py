@@ -15,9 +15,9 @@ import tiny_configs
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import recording as recording_lib
 from alpt_jax.experiment.recording import Recording, record
-from alpt_jax.experiment.records import writer_name
 from alpt_jax.experiment.run import Run, is_done, write_status
 from alpt_jax.launching import sweep, workers
+from alpt_jax.partial import writer_name
 from alpt_jax.report.runs import load_runs
 from alpt_jax.training.step import make_joint_step
 

@@ -18,6 +18,7 @@ import zipfile
 import numpy as np
 
 from alpt_jax.errors import UserError
+from alpt_jax.partial import PARTIAL, writer_name
 from alpt_jax.specs import EnvironmentSpec
 
 FORMAT = 1
@@ -117,7 +118,7 @@ def save_manifest(path: str | os.PathLike, manifest: Manifest) -> None:
   file = io.BytesIO()
   np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'{path.name}.partial-{os.getpid()}')
+  partial = path.with_name(f'{path.name}.{PARTIAL}{writer_name()}')
   try:
     partial.write_bytes(file.getvalue())
     os.replace(partial, path)

@@ -27,6 +27,7 @@ import numpy as np
 from alpt_jax import returns
 from alpt_jax.data.checks import check_episode
 from alpt_jax.errors import UserError
+from alpt_jax.partial import PARTIAL, writer_name
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
@@ -102,19 +103,30 @@ class Pool:
 
 
 def write_pool(
-  folder: str | os.PathLike, spec: EnvironmentSpec, episodes: Iterable[Episode]
+  folder: str | os.PathLike,
+  spec: EnvironmentSpec,
+  episodes: Iterable[Episode],
+  *,
+  replace: bool = True,
 ) -> Pool:
   """Writes episodes, checked one by one, as a pool; complete or not there at all.
 
   Episodes are consumed one at a time: memory does not grow with their number.
 
+  Args:
+    folder: where.
+    spec: of the environment.
+    episodes: in order.
+    replace: whether a pool that is there gives way. False: it is kept and opened, as
+      another process wrote the same one meanwhile, and may be reading it.
+
   Raises:
     UserError: an episode does not fit `spec` (episode, step and field named), there
-      is none, or `folder` holds something else than a pool (a pool is replaced).
+      is none, or `folder` holds something else than a pool.
   """
   folder = pathlib.Path(folder)
   _check_replaceable(folder)
-  partial = folder.with_name(f'{folder.name}.partial-{os.getpid()}')
+  partial = folder.with_name(f'{folder.name}.{PARTIAL}{writer_name()}')
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
@@ -135,8 +147,13 @@ def write_pool(
       'sha256': {name: _sha256(partial / f'{name}.npy') for name in forms},
     }
     (partial / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n')
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    if replace:
+      shutil.rmtree(folder, ignore_errors=True)
+    try:
+      os.replace(partial, folder)
+    except OSError:  # not empty
+      if replace:
+        raise
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   return open_pool(folder)

@@ -38,6 +38,7 @@ from alpt_jax.data.checks import check_episode
 from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.data.quiet_tensorflow import tf
 from alpt_jax.errors import UserError
+from alpt_jax.partial import PARTIAL, writer_name
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
@@ -84,7 +85,7 @@ def write(
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise UserError(f'{folder}: already there. Remove it, or record to another folder.')
   name = re.sub(r'\W+', '_', name or spec.name).strip('_').lower()
-  partial = folder.with_name(f'{folder.name}.partial-{os.getpid()}')
+  partial = folder.with_name(f'{folder.name}.{PARTIAL}{writer_name()}')
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
@@ -179,9 +180,10 @@ def read(folder: Folder, spec: EnvironmentSpec | None = None) -> Iterator[Episod
 def to_pool(folder: Folder, pool_folder: Folder) -> Pool:
   """Writes an RLDS dataset as a pool, one episode in memory at a time.
 
-  Fails as `read` does; nothing is left under `pool_folder` then.
+  Fails as `read` does; nothing is left under `pool_folder` then. Processes that do it
+  at once all open the pool of the first that is ready.
   """
-  return write_pool(pool_folder, validate(folder), read(folder))
+  return write_pool(pool_folder, validate(folder), read(folder), replace=False)
 
 
 def _open(folder: pathlib.Path, spec: EnvironmentSpec | None):

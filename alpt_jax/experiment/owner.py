@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from alpt_jax.errors import RunFailed, UserError
-from alpt_jax.experiment.records import PARTIAL, writer_name
+from alpt_jax.partial import PARTIAL, writer_name
 
 OWNER = 'owner.json'
 # A beat is written over the one before, so the file never changes its length.

@@ -22,7 +22,8 @@ from alpt_jax.data.card import make_card, write_card
 from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.envs import demonstrators, maze, maze_ceiling, maze_picture
 from alpt_jax.errors import UserError
-from alpt_jax.experiment.records import PARTIAL, write_record, writer_name
+from alpt_jax.experiment.records import write_record
+from alpt_jax.partial import PARTIAL, writer_name
 
 # Beside a dataset: how it was recorded.
 RECORDING = 'recording.json'

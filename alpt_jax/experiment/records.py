@@ -3,18 +3,10 @@
 import json
 import os
 import pathlib
-import socket
 from typing import Any
 
 from alpt_jax.errors import UserError
-
-# Of files and folders that are being written; behind it stands by whom.
-PARTIAL = 'partial-'
-
-
-def writer_name() -> str:
-  """This process among all that may write to one disk, those of other machines too."""
-  return f'{socket.gethostname()}-{os.getpid()}'
+from alpt_jax.partial import PARTIAL, writer_name
 
 
 def write_record(path: pathlib.Path, fields: dict[str, Any]) -> None:

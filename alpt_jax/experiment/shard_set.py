@@ -18,6 +18,7 @@ from alpt_jax.data.pool import Pool
 from alpt_jax.data.slices import SlicedPool
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.experiment.recorded import View
+from alpt_jax.partial import PARTIAL, writer_name
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import EvaluationWindows, Window
 
@@ -106,7 +107,7 @@ class ShardSet:
     print(f'{self.spec.name}: reading {len(wanted):,} parts of episodes', flush=True)
     pool = slices.slice_pool(self.index, self.folder, wanted)
     self.cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{digest}.partial-{os.getpid()}.npz')
+    partial = path.with_name(f'{digest}.{PARTIAL}{writer_name()}.npz')
     try:
       np.savez(partial, **{name: getattr(pool, name) for name in _ARRAYS})
       os.replace(partial, path)

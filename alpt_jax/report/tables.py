@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from alpt_jax.partial import PARTIAL, writer_name
 from alpt_jax.report.grid import Grid, section_kinds
 from alpt_jax.report.measures import (
   METRICS,
@@ -93,7 +94,7 @@ def replace_file(path: str | os.PathLike, content: bytes) -> pathlib.Path:
   """Writes a file complete or not at all: whoever reads it never sees half."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'{path.name}.partial-{os.getpid()}')
+  partial = path.with_name(f'{path.name}.{PARTIAL}{writer_name()}')
   try:
     partial.write_bytes(content)
     os.replace(partial, path)
