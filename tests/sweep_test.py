@@ -53,7 +53,8 @@ def test_methods_of_one_shape_share_one_compiled_step(tmp_path):
   planned = sweep.plan(_experiment('method=dt1-idm', 'method=alpt'), tmp_path)
   _record(planned)
   assert workers.run_shard(planned, 0, 1) == 0
-  steps = {make_joint_step(Run(config).step_config) for config in planned.runs.values()}
+  runs = [Run(config) for config in planned.runs.values()]
+  steps = {make_joint_step(run.step_config, run.mesh) for run in runs}
   assert len(steps) == 1
   assert steps.pop()._cache_size() == 1
 

@@ -34,6 +34,8 @@ _LENGTH = 1024
 _PROC = pathlib.Path('/proc')  # Linux alone has it
 # Newcomers that come together take turns; nobody loses so often by chance.
 _TRIES = 20
+# Seconds after which a folder that others may have wanted too is surely one's own.
+_SETTLING = 0.5
 
 
 class FolderTaken(UserError):
@@ -76,16 +78,28 @@ class Owner:
 
   def take(self, patience: float) -> None:
     """Makes the folder this process's own, see `owning`."""
+    mine, is_contended = _to_bytes(self._fields), False
     for _ in range(_TRIES):
-      if _create(self._path, _to_bytes(self._fields)):
+      is_there = _create(self._path, mine) or _read(self._path) == mine
+      if is_there and (not is_contended or self._is_settled()):
         return
+      is_contended = True
       found = _read(self._path)
-      if found is not None:
+      if found not in (None, mine):
         _refuse_the_living(self._path, found, patience)
         _set_aside(self._path, found)
     raise FolderTaken(
       f'{self._path}: other trainers want this folder too. Start one of them.'
     )
+
+  def _is_settled(self) -> bool:
+    """Whether the record still stands after newcomers had time to disturb it.
+
+    One that found the dead owner too may have moved this record instead, and may have
+    been too late to put it back.
+    """
+    time.sleep(_SETTLING)
+    return _read(self._path) == _to_bytes(self._fields)
 
   def beat(self) -> None:
     """Shows that this process lives."""
