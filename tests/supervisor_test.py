@@ -330,3 +330,18 @@ def test_the_number_of_devices_must_be_one(monkeypatch, capsys):
   assert (
     "DEVICES_PER_PROCESS: expected a number, found 'two'" in capsys.readouterr().err
   )
+
+
+@pytest.mark.parametrize(
+  'log, said',
+  [
+    ('--- start 0: x\nstep 1\nfailed: no space\nnoise', 'failed: no space'),
+    ('--- start 0: x\nCheck failed: a\n    @  0x7f92 b\n  @ 0x1 c', 'Check failed: a'),
+    # What an earlier start said is another story.
+    ('--- start 0: x\nerror: old\n--- start 1: x\nKilled', 'Killed'),
+    ('--- start 0: x', '--- start 0: x'),
+    ('', ''),
+  ],
+)
+def test_the_line_that_says_why_is_found(log, said):
+  assert supervisor.last_words(log) == said

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import shlex
 import signal
 import socket
@@ -25,6 +26,9 @@ from collections.abc import Mapping, Sequence
 DONE, FAILED, USER_ERROR, PREEMPTED, CRASHED = 0, 1, 2, 42, 128
 # Of processes that the supervisor ended itself.
 _OURS = (CRASHED + signal.SIGTERM, CRASHED + signal.SIGKILL)
+# How a start begins in a log, and the line by which a program says why it ends.
+_START = '--- start'
+_VERDICTS = ('error: ', 'failed: ', 'stopped: ', 'lost: ')
 _POLL = 0.05  # seconds between two looks at the processes
 _MAX_BACKOFF = 60.0  # seconds
 
@@ -176,7 +180,7 @@ class Supervisor:
     environment = {**os.environ, **self._plan.environment(os.environ)}
     for index, command in enumerate(self._plan.commands(free_port())):
       with open(self._log(index), 'ab') as log:
-        log.write(f'--- start {restart}: {shlex.join(command)}\n'.encode())
+        log.write(f'{_START} {restart}: {shlex.join(command)}\n'.encode())
         log.flush()
         # A session of its own: Ctrl-C reaches it once, through `_on_signal`.
         self._processes.append(
@@ -257,8 +261,8 @@ class Supervisor:
     self._show()
     for index, code in enumerate(codes):
       if code:
-        lines = self._log(index).read_text(errors='replace').strip().splitlines()
-        _say(f'process {index} ended with {code} ({self._log(index)}): {lines[-1]}')
+        said = last_words(self._log(index).read_text(errors='replace'))
+        _say(f'process {index} ended with {code} ({self._log(index)}): {said}')
 
   def _log(self, index: int) -> pathlib.Path:
     return self._plan.logs / f'process-{index}.log'
@@ -272,6 +276,18 @@ class Supervisor:
     with contextlib.suppress(BrokenPipeError):  # whoever read it has gone
       sys.stdout.buffer.write(text)
       sys.stdout.flush()
+
+
+def last_words(log: str) -> str:
+  """The line of a log that says best why its process ended.
+
+  One of ours if there is one since the last start; else the last, but for the frames
+  that C++ writes when it aborts.
+  """
+  lines = log[log.rfind(_START) :].strip().splitlines() or ['']
+  own = [line for line in lines if line.startswith(_VERDICTS)]
+  plain = [line for line in lines if not re.match(r'\s*@ +0x', line)]
+  return (own or plain or lines)[-1]
 
 
 def free_port() -> int:
