@@ -1,9 +1,14 @@
 """launch/slurm: a training over nodes, an experiment over an array, and again."""
 
+import os
 import subprocess
+import sys
+import time
 
 import pytest
 from stub_programs import ROOT, StubPrograms, joined
+
+from alpt_jax.launching import slurm_task
 
 _SLURM = ROOT / 'launch' / 'slurm'
 _COMMAND = ['python', '-m', 'alpt_jax.bin.pretrain', '--config=configs/maze.py:a b']
@@ -126,25 +131,29 @@ def of_slurm(cluster):
 
 
 @pytest.mark.parametrize(
-  'code, restarts, is_queued_again',
+  'highest, code, restarts, is_queued_again',
   [
-    (0, '0', False),
-    (1, '0', False),
-    (2, '0', False),
-    (42, '0', True),
-    (42, '99', True),  # preemptions are no fault of the training
-    (134, '19', True),
-    (134, '20', False),
+    (0, 0, '0', False),
+    (1, 1, '0', False),
+    (2, 2, '0', False),
+    (137, 1, '0', False),  # one failed, and the others were aborted
+    (42, 42, '0', True),
+    (42, 42, '99', True),  # preemptions are no fault of the training
+    (134, 134, '19', True),
+    (134, 134, '20', False),
   ],
 )
 def test_a_training_is_queued_again_where_that_may_help(
-  cluster, code, restarts, is_queued_again
+  cluster, highest, code, restarts, is_queued_again
 ):
-  cluster.answer('srun', '', ('', '', code))
+  cluster.answer('srun', '', ('', '', highest))
+  cluster.answer('python', 'slurm_task cause', (f'{code}\n', '', 0))
   result = job(cluster, 'train.sbatch', 'python', 'a b', SLURM_RESTART_COUNT=restarts)
   assert result.returncode == code, result.stderr
   log = f"'--output={cluster.folder}/lo gs/process-%t.log'"
-  srun = f"srun --kill-on-bad-exit=1 --open-mode=append {log} python 'a b'"
+  srun = f'srun --kill-on-bad-exit=1 --open-mode=append {log} '
+  srun += f"python -m alpt_jax.launching.slurm_task run '{cluster.folder}/lo gs'"
+  srun += " python 'a b'"
   again = ['scontrol requeue 77'] if is_queued_again else []
   assert of_slurm(cluster) == [srun, *again]
 
@@ -191,3 +200,46 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(
   assert said in result.stderr
   assert len(result.stderr.strip().splitlines()) == 1
   assert cluster.calls == []
+
+
+def task(folder, number, code):
+  """One process of a job that ends with `code`."""
+  environment = {**os.environ, 'SLURM_PROCID': str(number)}
+  command = [sys.executable, '-m', 'alpt_jax.launching.slurm_task', 'run', folder]
+  program = f'import os; os.kill(os.getpid(), {code - 128})'
+  if code < 128:
+    program = f'raise SystemExit({code})'
+  return subprocess.run([*command, sys.executable, '-c', program], env=environment)
+
+
+@pytest.mark.parametrize(
+  'codes, highest, cause',
+  [
+    ((0, 0), 0, 0),
+    ((42, 42), 42, 42),
+    ((1, 137), 137, 137),  # a kill from outside explains the other's failure
+    ((1, 134), 134, 1),  # an abort follows from it
+    ((2, 134), 134, 2),
+    ((), 137, 137),  # nobody had time to note anything
+  ],
+)
+def test_a_jobs_exit_code_is_its_cause(tmp_path, codes, highest, cause):
+  for number, code in enumerate(codes):
+    assert task(tmp_path, number, code).returncode == code
+  assert slurm_task.cause(tmp_path, highest) == cause
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_passes_on_that_it_shall_stop(tmp_path):
+  program = (
+    'import signal, sys, time; signal.signal(15, lambda *_: sys.exit(42));'
+    f'open({str(tmp_path / "ready")!r}, "w").close(); time.sleep(60)'
+  )
+  command = [sys.executable, '-m', 'alpt_jax.launching.slurm_task', 'run', tmp_path]
+  process = subprocess.Popen([*command, sys.executable, '-c', program])
+  deadline = time.monotonic() + 30
+  while not (tmp_path / 'ready').exists():
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+  process.terminate()
+  assert process.wait(timeout=30) == 42
