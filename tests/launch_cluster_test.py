@@ -63,7 +63,7 @@ def test_a_program_that_is_missing_is_named(tmp_path, script, arguments, program
 
 def test_launchers_need_the_standard_library_only():
   """They run on a laptop, a login node and a host that has nothing installed yet."""
-  modules = 'local slurm gke tpu_vm tpu_watch tpu_worker'.split()
+  modules = 'local slurm slurm_task gke tpu_vm tpu_watch tpu_worker'.split()
   program = ''.join(f'import alpt_jax.launching.{name}\n' for name in modules)
   result = subprocess.run(
     [sys.executable, '-S', '-c', program], cwd=ROOT, capture_output=True, text=True
