@@ -80,7 +80,7 @@ def test_create_brings_the_commit_to_the_bucket_and_asks_for_a_spot_slice(cloud)
   bundle = str(records(cloud) / 'run-1' / 'code.bundle')
   git = ['git', '-C', str(ROOT)]
   assert cloud.calls == [
-    joined(*git, 'status', '--porcelain', '--untracked-files=no'),
+    joined(*git, 'status', '--porcelain'),
     joined(*git, 'bundle', 'create', '--quiet', bundle, 'HEAD'),
     joined(
       *'gcloud storage cp --quiet'.split(), bundle, 'gs://mine/launch/run-1/code.bundle'

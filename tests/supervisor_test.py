@@ -204,8 +204,13 @@ def test_asked_to_stop_all_save_and_none_starts_again(tmp_path, number):
       wait_for(tmp_path / f'ready-{process}')
     os.kill(os.getpid(), number)
 
-  threading.Thread(target=ask).start()
-  assert Supervisor(plan(tmp_path, body)).run() == 42
+  # Tests that run under nohup ignore SIGHUP, and so would the supervisor.
+  before = signal.signal(number, signal.default_int_handler)
+  try:
+    threading.Thread(target=ask).start()
+    assert Supervisor(plan(tmp_path, body)).run() == 42
+  finally:
+    signal.signal(number, before)
   assert [(tmp_path / f'saved-{i}').exists() for i in range(2)] == [True, True]
   assert num_starts(tmp_path, 0) == 1
 
