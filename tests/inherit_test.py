@@ -69,6 +69,7 @@ def test_finetuning_starts_with_the_bits_that_pretraining_ended_with(trained):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('is_stacked', [False, True])
 def test_a_base_may_have_its_layers_in_the_other_layout(trained, tmp_path, is_stacked):
   def config(phase, scan_layers):

@@ -268,6 +268,7 @@ def temporaries(model, *given) -> int:
   return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_rematerialisation_saves_memory():
   # Separate layers show nothing here: a CPU's compiler finds that it computes the same
   # twice and keeps the first. A TPU's does not (docs/preflight.md).

@@ -366,14 +366,13 @@ def test_a_step_counts_itself():
 # A batch in parts.
 
 
-@pytest.mark.parametrize('count', [2, 4])
 @pytest.mark.parametrize(
-  'fields',
+  ('count', 'fields'),
   [
-    {},
-    {'relabelling': 'soft', 'confidence_weighting': True},
-    {'relabelling': 'sample', 'loss_normalisation': 'notebook'},
-    {'idm': None},
+    (4, {}),
+    (2, {'relabelling': 'soft', 'confidence_weighting': True}),
+    (2, {'relabelling': 'sample', 'loss_normalisation': 'notebook'}),
+    (2, {'idm': None}),
   ],
 )
 def test_a_batch_in_parts_gives_the_whole_batchs_step(count, fields):

@@ -384,6 +384,7 @@ def test_a_second_ctrl_c_stops_at_once(journal):
   assert journal.saved == []
 
 
+@pytest.mark.slow  # it collects garbage over and over, of all tests before it
 def test_a_second_ctrl_c_that_python_drops_stops_the_run_all_the_same(
   journal, monkeypatch
 ):
