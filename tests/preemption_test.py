@@ -11,7 +11,7 @@ from tiny_processes import (
   ROOT,
   command,
   finish,
-  launch,
+  launching,
   popen,
   rows,
   saved,
@@ -40,18 +40,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def start(data, cache):
-  """`launch`; whatever is left of the processes ends with the test."""
-  started = []
-
-  def launch_processes(*arguments, **options):
-    processes = launch(data, cache, *arguments, **options)
-    started.extend(processes)
-    return processes
-
-  yield launch_processes
-  for process in started:
-    process.kill()
-    process.communicate()
+  yield from launching(data, cache)
 
 
 @pytest.fixture

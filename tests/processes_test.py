@@ -1,33 +1,30 @@
 """One run on several devices and processes: real ones, on localhost, on a CPU."""
 
 import json
-import os
-import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import tiny_configs
+from tiny_processes import (
+  ROOT,
+  finish,
+  launch,
+  launching,
+  metrics,
+  rows,
+  wait_for_step,
+)
 
-_ROOT = pathlib.Path(__file__).parents[1]
 # Wide enough that leaves are split over fsdp; dropout and LAMB take part.
-_SMALL = (
+_WIDE = (
   '--config.model.width=128',
-  '--config.model.num_layers=1',
   '--config.model.dropout=0.1',
   '--config.optimizer.name=lamb',
-  '--config.training.batch_size=16',
   '--config.training.num_steps=20',
-  '--config.training.log_every=1',
-  '--config.training.evaluate_every=0',
-  '--config.training.checkpoint_every=0',
-  '--config.evaluation.num_transitions=64',
-  '--config.evaluation.num_episodes=4',
 )
 
 
@@ -43,74 +40,14 @@ def cache(tmp_path_factory):
   return tmp_path_factory.mktemp('compiled')
 
 
-def launch(data, cache, workdirs, *options, devices=1, **single):
-  """One process for each workdir; `single`: process -> options of that one alone."""
-  environment = dict(os.environ, JAX_COMPILATION_CACHE_DIR=str(cache))
-  environment['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
-  environment['XLA_FLAGS'] = f'--xla_force_host_platform_device_count={devices}'
-  common = [sys.executable, '-m', 'alpt_jax.bin.pretrain']
-  common += [f'--config=configs/maze.py:root={data},labels=20', *_SMALL, *options]
-  if len(workdirs) > 1:
-    common += [f'--coordinator=127.0.0.1:{free_port()}', '--distributed=on']
-    common += [f'--num_processes={len(workdirs)}']
-  processes = []
-  for index, workdir in enumerate(workdirs):
-    command = [*common, f'--workdir={workdir}', *single.get(f'process_{index}', ())]
-    if len(workdirs) > 1:
-      command += [f'--process_id={index}']
-    processes.append(
-      subprocess.Popen(
-        command,
-        cwd=_ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-      )
-    )
-  return processes
-
-
 @pytest.fixture
 def start(data, cache):
-  """`launch`; whatever is left of the processes ends with the test."""
-  started = []
-
-  def launch_processes(*arguments, **options):
-    processes = launch(data, cache, *arguments, **options)
-    started.extend(processes)
-    return processes
-
-  yield launch_processes
-  for process in started:
-    process.kill()
-    process.communicate()
-
-
-def free_port():
-  with socket.socket() as listener:
-    listener.bind(('127.0.0.1', 0))
-    return listener.getsockname()[1]
-
-
-def finish(processes, expect=0):
-  """Waits for all; returns what each wrote to stderr."""
-  said = []
-  for process in processes:
-    stdout, stderr = process.communicate(timeout=300)
-    assert process.returncode == expect, stdout + stderr
-    said.append(stderr)
-  return said
-
-
-def rows(workdir, kind='train'):
-  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
-  return [row for row in map(json.loads, lines) if row['kind'] == kind]
+  yield from launching(data, cache)
 
 
 def losses(workdir):
   """(20, 2): every step has one row."""
-  found = rows(workdir)
+  found = metrics(workdir)
   assert [row['step'] for row in found] == list(range(1, 21))
   return np.array([[row['idm_loss'], row['policy_loss']] for row in found])
 
@@ -119,17 +56,8 @@ def losses(workdir):
 def undisturbed(data, cache, tmp_path_factory):
   """The losses of a run on one device."""
   workdir = tmp_path_factory.mktemp('undisturbed') / 'one'
-  finish(launch(data, cache, [workdir]))
+  finish(launch(data, cache, workdir, *_WIDE))
   return losses(workdir)
-
-
-def wait_for_step(workdir, step, processes):
-  path = workdir / 'metrics.jsonl'
-  deadline = time.monotonic() + 200
-  while not (path.exists() and path.read_text().count('\n') >= step):
-    assert time.monotonic() < deadline
-    assert all(process.poll() is None for process in processes)
-    time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -144,17 +72,18 @@ def test_the_losses_do_not_depend_on_devices_and_processes(
     ('state across processes', 2, 2, 4),
   ):
     workdir = tmp_path / name
-    finish(start([workdir] * count, f'--config.execution.fsdp={fsdp}', devices=devices))
+    options = (*_WIDE, f'--config.execution.fsdp={fsdp}')
+    finish(start(workdir, *options, count=count, devices=devices))
     np.testing.assert_allclose(losses(workdir), undisturbed, rtol=1e-5, err_msg=name)
-    (evaluation,) = rows(workdir, 'evaluation')
+    (evaluation,) = metrics(workdir, 'evaluation')
     assert evaluation['step'] == 20
     assert json.loads((workdir / 'status.json').read_text())['state'] == 'done'
   # What was trained on four devices that share a state is scored on one.
   command = [sys.executable, '-m', 'alpt_jax.bin.evaluate']
   command += [f'--run={tmp_path / "fsdp"}']
-  subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
+  subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
   scores = json.loads((tmp_path / 'fsdp' / 'scores.json').read_text())
-  (evaluation,) = rows(tmp_path / 'fsdp', 'evaluation')
+  (evaluation,) = metrics(tmp_path / 'fsdp', 'evaluation')
   assert scores['idm_accuracy'] == pytest.approx(evaluation['idm_accuracy'])
 
 
@@ -163,24 +92,25 @@ def test_asked_to_stop_one_of_two_processes_both_save_and_any_number_goes_on(
   start, tmp_path, undisturbed
 ):
   two = tmp_path / 'two'
-  processes = start([two, two])
+  processes = start(two, *_WIDE, count=2)
   wait_for_step(two, 3, processes)
   processes[1].send_signal(signal.SIGTERM)
   said = finish(processes, expect=42)
   assert all('stopped: SIGTERM at step' in text for text in said)
-  step = rows(two)[-1]['step']
+  step = rows(two)[-1]
   assert 3 <= step < 20
   assert [path.name for path in (two / 'checkpoints').iterdir()] == [str(step)]
   for name, count, devices in (('one', 1, 1), ('four', 1, 4), ('two again', 2, 1)):
     workdir = tmp_path / 'continued' / name
     shutil.copytree(two, workdir)
-    finish(start([workdir] * count, devices=devices))
+    finish(start(workdir, *_WIDE, count=count, devices=devices))
     np.testing.assert_allclose(losses(workdir), undisturbed, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.slow
 def test_processes_that_do_not_share_the_folder_are_told_so(start, tmp_path):
-  said = finish(start([tmp_path / 'a', tmp_path / 'b']), expect=2)
+  elsewhere = {1: [f'--workdir={tmp_path / "b"}']}
+  said = finish(start(tmp_path / 'a', count=2, own=elsewhere), expect=2)
   for text in said:
     assert 'processes [1] do not see what process 0 wrote there' in text
   assert not (tmp_path / 'b').exists()
@@ -188,8 +118,8 @@ def test_processes_that_do_not_share_the_folder_are_told_so(start, tmp_path):
 
 @pytest.mark.slow
 def test_processes_with_different_configs_are_told_what_differs(start, tmp_path):
-  other = ['--config.training.num_steps=21']
-  said = finish(start([tmp_path / 'a'] * 2, process_1=other), expect=2)
+  other = {1: ['--config.training.num_steps=21']}
+  said = finish(start(tmp_path / 'a', count=2, own=other), expect=2)
   for index, text in enumerate(said):
     assert 'config: processes [1] have another than process 0' in text
     assert f'this is process {index}' in text
@@ -207,6 +137,6 @@ def test_processes_with_different_configs_are_told_what_differs(start, tmp_path)
   ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(start, tmp_path, options, said):
-  (text,) = finish(start([tmp_path / 'a'], *options, devices=2), expect=2)
+  (text,) = finish(start(tmp_path / 'a', *options, devices=2), expect=2)
   assert said in text
   assert len(text.strip().splitlines()) == 1

@@ -24,13 +24,13 @@ _SMALL = (
 )
 
 
-def environment(cache):
-  """Programs compiled once for all; one device each."""
+def environment(cache, devices=1):
+  """Programs compiled once for all; so many devices of the CPU for each process."""
   return {
     **os.environ,
     'JAX_COMPILATION_CACHE_DIR': str(cache),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
   }
 
 
@@ -41,28 +41,42 @@ def command(data, workdir, *options):
   return [*program, *map(str, options)]
 
 
-def launch(data, cache, workdir, *options, count=1):
-  """So many processes of one training, without a supervisor."""
+def launch(data, cache, workdir, *options, count=1, devices=1, own=None):
+  """So many processes of one training, without a supervisor.
+
+  `own`: process -> options of that one alone.
+  """
   flags = ['--distributed=on', f'--coordinator=127.0.0.1:{free_port()}']
   flags += [f'--num_processes={count}']
-  return [
-    popen(
-      [
-        *command(data, workdir, *options),
-        *([*flags, f'--process_id={index}'] if count > 1 else []),
-      ],
-      cache,
-    )
-    for index in range(count)
-  ]
+  processes = []
+  for index in range(count):
+    words = [*command(data, workdir, *options), *(own or {}).get(index, ())]
+    words += [*flags, f'--process_id={index}'] if count > 1 else []
+    processes.append(popen(words, cache, devices))
+  return processes
 
 
-def popen(words, cache):
+def launching(data, cache):
+  """For a fixture: yields `launch`, and ends what is left of the processes."""
+  started = []
+
+  def launch_processes(*arguments, **options):
+    processes = launch(data, cache, *arguments, **options)
+    started.extend(processes)
+    return processes
+
+  yield launch_processes
+  for process in started:
+    process.kill()
+    process.communicate()
+
+
+def popen(words, cache, devices=1):
   """A program whose output is kept for `finish`."""
   return subprocess.Popen(
     words,
     cwd=ROOT,
-    env=environment(cache),
+    env=environment(cache, devices),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
@@ -79,11 +93,16 @@ def finish(processes, expect=0):
   return said
 
 
-def rows(workdir, kind='train'):
-  """Steps of the rows of metrics."""
+def metrics(workdir, kind='train'):
+  """The rows of metrics of a kind."""
   path = workdir / 'metrics.jsonl'
   lines = path.read_text().splitlines() if path.exists() else []
-  return [row['step'] for row in map(json.loads, lines) if row['kind'] == kind]
+  return [row for row in map(json.loads, lines) if row['kind'] == kind]
+
+
+def rows(workdir, kind='train'):
+  """Their steps."""
+  return [row['step'] for row in metrics(workdir, kind)]
 
 
 def wait_for_step(workdir, step, processes):

@@ -151,8 +151,8 @@ def write_pool(
       shutil.rmtree(folder, ignore_errors=True)
     try:
       os.replace(partial, folder)
-    except OSError:  # not empty
-      if replace:
+    except OSError:  # a faster process's stands there, or the disk failed
+      if replace or not (folder / 'manifest.json').is_file():
         raise
   finally:
     shutil.rmtree(partial, ignore_errors=True)

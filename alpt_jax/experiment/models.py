@@ -1,11 +1,12 @@
 """A run's models: built from its config, or inherited from another run's checkpoint."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from alpt_jax import methods
 from alpt_jax.acting import policy as acting_policy
@@ -15,7 +16,7 @@ from alpt_jax.baselines.quantile_network import QuantileNetwork
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import RunConfig, from_record
 from alpt_jax.methods import IDM, POLICY
-from alpt_jax.models import layers
+from alpt_jax.models import flops, layers
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.models.vocabulary import grow
@@ -201,6 +202,36 @@ def _build_cql(config: RunConfig, observation: ObservationSpec, num_actions: int
     adam_epsilon=fields.adam_epsilon,
     target_period=fields.target_period,
   )
+
+
+def make_mesh(config: RunConfig, devices: Sequence[Any] | None = None) -> Mesh:
+  """All devices, or those given, shared out as the config wants it.
+
+  Raises:
+    UserError: they cannot be.
+  """
+  devices = jax.devices() if devices is None else devices
+  execution, num_devices = config.execution, len(devices)
+  if num_devices % execution.fsdp:
+    raise UserError(
+      f'execution.fsdp: expected a divisor of the {num_devices} devices, found '
+      f'{execution.fsdp}.'
+    )
+  rows = num_devices * execution.microbatches
+  if config.training.batch_size % rows:
+    parts = '' if execution.microbatches == 1 else ' times execution.microbatches'
+    raise UserError(
+      f'training.batch_size: expected a multiple of {rows}, the devices{parts}, found '
+      f'{config.training.batch_size}.'
+    )
+  return sharding.make_mesh(execution.fsdp, devices)
+
+
+def flops_per_window(steps: Steps) -> flops.StepFlops | None:
+  """What a step computes for each window; None where nobody has counted it."""
+  if not isinstance(steps, StepConfig):
+    return None
+  return flops.step_flops(steps.idm, steps.policy, steps.relabels_again)
 
 
 def placed_shapes(steps: Steps, example: Window, mesh) -> State:

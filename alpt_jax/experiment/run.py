@@ -18,7 +18,6 @@ from alpt_jax.experiment.identity import write_identity
 from alpt_jax.experiment.models import Origin, State, checkpoint_folder
 from alpt_jax.experiment.owner import FolderLost, owning
 from alpt_jax.experiment.records import read_record, write_record
-from alpt_jax.models.flops import step_flops
 from alpt_jax.training import chips, sharding
 from alpt_jax.training.checkpoint import Checkpoints
 from alpt_jax.training.loop import Schedule, fit
@@ -69,7 +68,7 @@ class Run:
       len(self.data.vocabulary),
       self.origin.return_range,
     )
-    self.mesh = _mesh(config) if trained is None else _one_device()
+    self.mesh = models.make_mesh(config) if trained is None else _one_device()
     if self._base:
       lineage.check(config.initial, self.data)
       lineage.check_taught(config, self._base.config)
@@ -241,9 +240,7 @@ class Run:
 
   def _times(self) -> StepTimes:
     """Measures the steps, beside what the chips could do where they are known."""
-    steps = self.step_config
-    labels_again = bool(steps.idm and (steps.idm.dropout or steps.shift))
-    flops = step_flops(steps.idm, steps.policy, labels_again)
+    flops = models.flops_per_window(self.step_config)
     chip = chips.find(jax.devices()[0].device_kind)
     return StepTimes(
       self.config.training.batch_size,
@@ -273,28 +270,6 @@ class Run:
       return sharding.place_batch(mixture.batch(step, host, num_hosts), self.mesh)
 
     return batch
-
-
-def _mesh(config: RunConfig):
-  """All devices, as the config wants them shared out.
-
-  Raises:
-    UserError: they cannot be.
-  """
-  execution, num_devices = config.execution, jax.device_count()
-  if num_devices % execution.fsdp:
-    raise UserError(
-      f'execution.fsdp: expected a divisor of the {num_devices} devices, found '
-      f'{execution.fsdp}.'
-    )
-  rows = num_devices * execution.microbatches
-  if config.training.batch_size % rows:
-    parts = '' if execution.microbatches == 1 else ' times execution.microbatches'
-    raise UserError(
-      f'training.batch_size: expected a multiple of {rows}, the devices{parts}, found '
-      f'{config.training.batch_size}.'
-    )
-  return sharding.make_mesh(execution.fsdp)
 
 
 def _one_device():

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from alpt_jax.models import flops
+from alpt_jax.experiment import models
 from alpt_jax.preflight.collectives import Collective, read_collectives
 from alpt_jax.preflight.program import Compiled, Program
-from alpt_jax.training.step import StepConfig
 
 
 class Memory(NamedTuple):
@@ -143,12 +142,8 @@ def estimate(
 
 def step_flops(program: Program) -> float | None:
   """Operations of a step on all chips, recomputed ones too; None for Q-learning."""
-  steps = program.steps
-  if not isinstance(steps, StepConfig):
-    return None
-  again = steps.idm is not None and bool(steps.idm.dropout or steps.shift)
-  per_window = flops.step_flops(steps.idm, steps.policy, relabels_again=again)
-  return per_window.hardware * program.config.training.batch_size
+  per_window = models.flops_per_window(program.steps)
+  return per_window and per_window.hardware * program.config.training.batch_size
 
 
 def _expected(program: Program) -> set[str]:

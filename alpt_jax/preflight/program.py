@@ -78,7 +78,7 @@ def prepare(config: RunConfig, topology: Topology) -> Program:
       the config says.
   """
   data = _described(config)
-  mesh = _mesh(config, topology)
+  mesh = models.make_mesh(config, topology.devices)
   steps = models.build(
     config,
     data.target.spec.observation,
@@ -154,22 +154,6 @@ def _spec(name: str, config: RunConfig) -> EnvironmentSpec:
   if game != name:
     return specs.atari_spec(game, specs.RL_UNPLUGGED_PROTOCOL)
   return maze.Maze(name, config.data.observation or 'position').environment_spec
-
-
-def _mesh(config: RunConfig, topology: Topology) -> Mesh:
-  num_devices, execution = len(topology.devices), config.execution
-  if num_devices % execution.fsdp:
-    raise UserError(
-      f'execution.fsdp: expected a divisor of the {num_devices} devices, found '
-      f'{execution.fsdp}.'
-    )
-  rows = num_devices * execution.microbatches
-  if config.training.batch_size % rows:
-    raise UserError(
-      f'training.batch_size: expected a multiple of {rows}, devices times '
-      f'execution.microbatches, found {config.training.batch_size}.'
-    )
-  return sharding.make_mesh(execution.fsdp, topology.devices)
 
 
 @contextlib.contextmanager

@@ -88,16 +88,16 @@ def fit(
     Preempted: SIGTERM or SIGINT came; this step was saved.
   """
   profiler = profiler or Profiler(None, '')
+  step = int(state.step)
   journal = _Journal(
     writer,
-    Progress(title if writer else None, int(state.step), schedule.num_steps),
+    Progress(title if writer else None, step, schedule.num_steps),
     times,
     shown,
     checkpoints,
     description,
     before_save,
   )
-  step = int(state.step)
   with times, profiler, StopRequest().listening() as stop:
     if evaluate_first and not journal.evaluate(step, state, evaluate_fn, stop):
       raise journal.preempted(step, stop)

@@ -60,6 +60,14 @@ class StepConfig:
   microbatches: int = 1
 
   @property
+  def relabels_again(self) -> bool:
+    """Whether labels come from a pass of their own, without gradient.
+
+    Labels are those of the whole model, for the window as it was recorded.
+    """
+    return self.idm is not None and bool(self.idm.dropout or self.shift)
+
+  @property
   def models(self) -> dict[str, Any]:
     """Model name -> module, those that exist."""
     models = {IDM: self.idm, POLICY: self.policy}
@@ -171,8 +179,7 @@ def _idm_half(config: StepConfig, state: TrainState, batch: Batch, keys):
 
 def _pseudo_labels(config: StepConfig, state: TrainState, window: Window, logits, key):
   """Fills in a window's missing actions; `logits` are those that the IDM learnt by."""
-  # Labels come from the whole model and from the window as it was recorded.
-  if config.idm.dropout or config.shift:
+  if config.relabels_again:
     apply_fn = functools.partial(config.idm.apply, {'params': state.params[IDM]})
     logits = in_parts(
       lambda inputs: apply_fn(*inputs), _idm_inputs(window), config.microbatches
