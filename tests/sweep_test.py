@@ -11,6 +11,7 @@ import time
 
 import pytest
 import tiny_configs
+from stub_programs import StubPrograms
 
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import recording as recording_lib
@@ -115,6 +116,52 @@ def test_an_unknown_field_of_the_overrides_is_named(tmp_path):
 def test_the_exit_codes_of_the_workers_come_back():
   commands = [[sys.executable, '-c', f'raise SystemExit({code})'] for code in (3, 0)]
   assert workers.run_workers(commands) == [3, 0]
+
+
+def _seen_by_workers(tmp_path, monkeypatch, visible, count):
+  """(devices, preallocation, cores) of each worker, on a machine with two GPUs."""
+  stubs = StubPrograms(tmp_path, 'nvidia-smi')
+  stubs.answer(
+    'nvidia-smi', '-L', ('GPU 0: H100 (UUID: a)\nGPU 1: H100 (UUID: b)\n', '', 0)
+  )
+  monkeypatch.setenv('PATH', f'{stubs.bin}:{os.environ["PATH"]}')
+  monkeypatch.delenv('XLA_PYTHON_CLIENT_PREALLOCATE', raising=False)
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  if visible is not None:
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+  says = (
+    'import json, os, sys\n'
+    'names = "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_PREALLOCATE"\n'
+    'seen = [*map(os.environ.get, names), len(os.sched_getaffinity(0))]\n'
+    'open(sys.argv[1], "w").write(json.dumps(seen))\n'
+  )
+  files = [tmp_path / str(index) for index in range(count)]
+  commands = [[sys.executable, '-c', says, str(path)] for path in files]
+  assert workers.run_workers(commands) == [0] * count
+  return [json.loads(path.read_text()) for path in files]
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'), reason='Linux has it')
+@pytest.mark.parametrize(
+  'visible, count, expected',
+  [
+    (None, 2, [('0', None), ('1', None)]),
+    ('3,5', 2, [('3', None), ('5', None)]),
+    (None, 3, [('0', 'false'), ('1', 'false'), ('0', 'false')]),
+  ],
+)
+def test_each_worker_gets_a_gpu_of_its_own(
+  tmp_path, monkeypatch, visible, count, expected
+):
+  seen = _seen_by_workers(tmp_path, monkeypatch, visible, count)
+  cores = len(os.sched_getaffinity(0))  # not one each: the emulators need some
+  assert seen == [[device, allocate, cores] for device, allocate in expected]
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'), reason='Linux has it')
+def test_without_a_gpu_each_worker_gets_a_core(tmp_path, monkeypatch):
+  seen = _seen_by_workers(tmp_path, monkeypatch, '', 2)
+  assert seen == [['', 'false', 1]] * 2
 
 
 def test_every_worker_gets_the_signal_and_is_waited_for(tmp_path):

@@ -1,8 +1,9 @@
 """An experiment's runs, done: several at a time, resumed, each failure its own.
 
 Runs of one worker share a process, so runs of one shape share their compiled
-programs; workers share the machine by one core each where it has several. A run
-that is done is skipped, one that failed is shown and does not stop the others.
+programs; workers share the machine by one GPU each where it has some, else by one core
+each. A run that is done is skipped, one that failed is shown and does not stop the
+others.
 """
 
 import os
@@ -81,12 +82,13 @@ def use_cache(folder: pathlib.Path) -> None:
 
 
 def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
-  """Runs commands side by side, each on a core of its own; returns exit codes.
+  """Runs commands side by side, each on its own GPU or core; returns exit codes.
 
   As a shell counts them: 128 and more for what a signal ended. SIGTERM and SIGINT are
   passed on, and the workers are waited for: each saves before it ends.
   """
   cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+  gpus = _gpus()
   workers: list[subprocess.Popen] = []
 
   def forward(number, frame):
@@ -96,14 +98,11 @@ def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
   before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
   try:
     for index, command in enumerate(commands):
-      # A session of its own: Ctrl-C reaches it once, through `forward`. On a GPU
-      # the workers share its memory instead of each taking most of it.
+      # A session of its own: Ctrl-C reaches it once, through `forward`.
       worker = subprocess.Popen(
-        command,
-        start_new_session=True,
-        env={'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', **os.environ},
+        command, start_new_session=True, env=_environment(index, len(commands), gpus)
       )
-      if len(cores) > 1:
+      if len(cores) > 1 and not gpus:
         os.sched_setaffinity(worker.pid, {cores[index % len(cores)]})
       workers.append(worker)
     codes = [worker.wait() for worker in workers]
@@ -111,3 +110,27 @@ def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
+
+
+def _environment(index: int, count: int, gpus: Sequence[str]) -> dict[str, str]:
+  """Of one worker of `count`."""
+  environment = dict(os.environ)
+  if gpus:
+    environment['CUDA_VISIBLE_DEVICES'] = gpus[index % len(gpus)]
+  if count > len(gpus):
+    # They share a GPU's memory instead of each taking most of it.
+    environment.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  return environment
+
+
+def _gpus() -> list[str]:
+  """NVIDIA's devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+  visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+  if visible is not None:
+    return [name for name in visible.split(',') if name not in ('', '-1')]
+  try:
+    listed = subprocess.run(['nvidia-smi', '-L'], capture_output=True, text=True)
+  except OSError:  # no such program, so no such device
+    return []
+  lines = listed.stdout.splitlines()
+  return [str(index) for index in range(sum(line.startswith('GPU ') for line in lines))]
