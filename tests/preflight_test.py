@@ -22,8 +22,9 @@ from alpt_jax.preflight.report import report, verdict
 from alpt_jax.preflight.topologies import HERE, KNOWN, Topology, open_topology
 from alpt_jax.training import chips
 
-# As XLA prints them, on a mesh of 4 x 2 chips. The loop turns three times; the second
-# one's limit stands in its condition.
+# As XLA prints them, on a mesh of 4 x 2 chips. The first loop turns three times. The
+# second counts by twos up to the limit in its condition, and what it gathers is printed
+# in each of the three fusions that it overlaps with.
 TEXT = """\
 HloModule jit_step, num_partitions=8
 
@@ -46,20 +47,43 @@ HloModule jit_step, num_partitions=8
   ROOT %t = (s32[], bf16[8,8]{1,0}) tuple(%s)
 }
 
-%condition (s: (s32[], bf16[8,8])) -> pred[] {
-  %limit = s32[]{:T(128)} constant(5)
-  ROOT %less = pred[]{:T(512)} compare(%s, %limit), direction=LT
+%condition (s: (f32[4], u32[])) -> pred[] {
+  %limit = u32[]{:T(128)} constant(10)
+  %turn = u32[] get-tuple-element(%s), index=1
+  ROOT %less = pred[]{:T(512)} compare(%turn, %limit), direction=LT
 }
 
-%body.2 (s: (s32[], bf16[8,8])) -> (s32[], bf16[8,8]) {
+%start (p: f32[4]) -> (f32[4], f32[16]) {
+  %all.1 = f32[16] all-gather(%p), replica_groups=[2,4]<=[8], attributes={chain_id="0"}
+  ROOT %c.1 = (f32[4], f32[16]) custom-call(%all.1), \
+custom_call_target="AsyncCollectiveStart"
+}
+
+%between (p: f32[4]) -> f32[16] {
+  ROOT %all.2 = f32[16] all-gather(%p), replica_groups=[2,4]<=[8], a={chain_id="0"}
+}
+
+%done (p: f32[4]) -> f32[16] {
+  %all.3 = f32[16] all-gather(%p), replica_groups=[2,4]<=[8], attributes={chain_id="0"}
+  ROOT %c.3 = f32[16] custom-call(%all.3), custom_call_target="AsyncCollectiveDone"
+}
+
+%body.2 (s: (f32[4], u32[])) -> (f32[4], u32[]) {
   %cp = (f32[4], f32[4]) collective-permute-start(%s), source_target_pairs={{0,1}}
-  ROOT %cpd = f32[4]{0} collective-permute-done(%cp)
+  %cpd = f32[4]{0} collective-permute-done(%cp)
+  %two = u32[] constant(2)
+  %turn = u32[]{:T(128)} get-tuple-element(%s), index=1
+  %next = u32[]{:T(128)} add(%turn, %two), metadata={op_name="f(x)"}
+  ROOT %t.2 = (f32[4]{0:T(128)}, /*index=1*/u32[]) tuple(%cpd, /*index=1*/%next)
 }
 
 ENTRY %main (a: f32[4]) -> f32[4] {
   %a = f32[4]{0} parameter(0)
   %w = s32[] while(%a), body=%body, backend_config={"known_trip_count":{"n":"3"}}
-  %while.2 = (s32[]) while(%a), condition=%condition, body=%body.2
+  %while.2 = (f32[4], u32[]) while(%a), condition=%condition, body=%body.2
+  %f.1 = (f32[4], f32[16]) fusion(%a), kind=kCustom, calls=%start
+  %f.2 = f32[16] fusion(%a), kind=kCustom, calls=%between
+  %f.3 = f32[16] fusion(%a), kind=kCustom, calls=%done
   %one = f32[4]{0} all-reduce(%a), replica_groups={{0},{1}}, to_apply=%add
   %two = (f32[4]{0:T(128)}, /*index=1*/f32[]) all-reduce(%a), replica_groups={{0,2,4,6}}
 }
@@ -67,8 +91,10 @@ ENTRY %main (a: f32[4]) -> f32[4] {
 
 
 def test_messages_are_read_off_a_compiled_program():
-  found = {each.kind: each for each in read_collectives(TEXT)}
-  assert len(found) == 4
+  *rest, chained = read_collectives(TEXT)
+  assert chained == ('all-gather', 16 * 4, (0, 1, 2, 3), 1, 'all.1')
+  found = {each.kind: each for each in rest}
+  assert len(found) == len(rest) == 4
   assert found['all-gather'].payload == 16 * 8 * 2
   assert found['all-gather'].times == 3
   assert found['all-gather'].group == (0, 1)
@@ -83,7 +109,9 @@ def test_messages_are_read_off_a_compiled_program():
 
 
 def test_bytes_that_a_chip_sends():
-  sent = {each.kind: each.sent(8) for each in read_collectives(TEXT)}
+  sent = {
+    each.kind: each.sent(8) for each in read_collectives(TEXT) if each.name != 'all.1'
+  }
   # Of 256 bytes among two chips each has half and sends it, three times.
   assert sent['all-gather'] == 3 * 128
   assert sent['reduce-scatter'] == 3 * 256
@@ -115,8 +143,9 @@ def test_every_way_to_write_groups_is_understood(groups, first):
   assert found.group == first
 
 
-def test_a_loop_of_unknown_length_is_not_counted_as_if_it_were_known():
-  text = TEXT.replace('constant(5)', 'parameter(1)')
+@pytest.mark.parametrize('number', ['constant(10)', 'constant(2)'])
+def test_a_loop_of_unknown_length_is_not_counted_as_if_it_were_known(number):
+  text = TEXT.replace(number, 'parameter(1)')
   with pytest.raises(ValueError, match='body.2 turns'):
     read_collectives(text)
 
@@ -249,8 +278,8 @@ def test_what_does_not_fit_is_said_with_the_ways_out():
 def test_the_time_of_a_step_has_two_limits():
   found, text = page(tiny_maze(), account(argument=1e6))
   assert found.compute_seconds == found.flops / (1 * 197e12 * 0.5)
-  # 384 + 768 + 80 + 30 bytes, see above, at 50 GB/s.
-  assert found.link_seconds == pytest.approx(1262 / 50e9)
+  # 384 + 768 + 80 + 30 bytes, see above, and 48 of the chain, at 50 GB/s.
+  assert found.link_seconds == pytest.approx(1310 / 50e9)
   assert found.limit == 'compute'
   assert found.step_seconds[1] == found.link_seconds + found.compute_seconds
   assert f'each host must give {16 / found.compute_seconds:,.0f} windows/s' in text

@@ -27,6 +27,9 @@ _CALLED = re.compile(r'\b(?:calls|body|to_apply)=%?([\w.\-]+)')
 _BRANCHES = re.compile(r'\b(?:branch|called)_computations=\{([^}]*)\}')
 _TRIPS = re.compile(r'known_trip_count\W+n\W+(\d+)')
 _CONDITION = re.compile(r'\bcondition=%?([\w.\-]+)')
+_BODY = re.compile(r'\bbody=%?([\w.\-]+)')
+_PLACE = re.compile(r' get-tuple-element\(.*\bindex=(\d+)')
+_OPERAND = re.compile(r'%([\w.\-]+)')
 _CONSTANT = re.compile(r' constant\((\d+)\)')
 _LISTED = re.compile(r'(?:replica_groups|source_target_pairs)=\{\{([\d,]*)\}')
 _IOTA = re.compile(r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?')
@@ -35,6 +38,10 @@ _ORDER = re.compile(r'device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\)')
 _AXIS = re.compile(r"'([^']+)'(?::\((\d+)\)(\d+)|=(\d+))?")
 # How a TPU's reduce-scatter is printed: a fusion of an all-reduce and a slice.
 _REDUCE_SCATTER = 'all-reduce-scatter'
+# A collective that a TPU overlaps with several fusions is printed in each of them; in
+# the first beside this.
+_CHAINED = 'chain_id='
+_CHAIN_STARTS = 'custom_call_target="AsyncCollectiveStart"'
 # They name the computation that their start, or the first of them, has already called.
 _LATER = ('async-done', 'async-update')
 
@@ -130,6 +137,8 @@ def _read_instruction(line: str, computation: _Computation, computations) -> Non
   opcode = opcode[1]
   kind = opcode.removesuffix('-start')
   if kind in KINDS:
+    if _CHAINED in rest and not any(_CHAIN_STARTS in line for line in computation.lines):
+      return
     result = rest.partition(f' {opcode}(')[0]
     group = _group(rest)
     payload = _payload(kind, opcode != kind, result, len(group))
@@ -212,10 +221,31 @@ def _turns(text: str, computations) -> int:
   """How often a loop turns; 0 if it is not known."""
   if known := _TRIPS.search(text):
     return int(known[1])
-  # Otherwise the number that its counter is compared with.
+  # Otherwise its counter is compared with a number, and grows by another.
   condition = computations.get(_CONDITION.search(text)[1], _Computation())
+  body = computations.get(_BODY.search(text)[1], _Computation())
   limits = [int(n) for line in condition.lines for n in _CONSTANT.findall(line)]
-  return limits[0] if len(limits) == 1 else 0
+  stride = _stride(condition.lines, body.lines)
+  return -(-limits[0] // stride) if len(limits) == 1 and stride else 0
+
+
+def _stride(condition: list[str], body: list[str]) -> int:
+  """By how much a body raises the counter that its condition reads; 0: not known."""
+  defined = {match[1]: match[2] for match in map(_INSTRUCTION.match, body)}
+  places = [int(place) for line in condition for place in _PLACE.findall(line)]
+  results = [line.rpartition(' tuple(')[2] for line in body if ' ROOT ' in f' {line}']
+  if len(places) != 1 or len(results) != 1:
+    return 0
+  operands = _OPERAND.findall(results[0].partition(')')[0])
+  if places[0] >= len(operands):
+    return 0
+  total = defined.get(operands[places[0]], '')
+  if ' add(' not in total:
+    return 0
+  terms = _OPERAND.findall(total.partition(' add(')[2].partition(')')[0])
+  found = [_CONSTANT.search(f' {defined.get(term, "")}') for term in terms]
+  numbers = [int(match[1]) for match in found if match]
+  return numbers[0] if len(numbers) == 1 else 0
 
 
 def _sends(name: str, computations: dict[str, _Computation]) -> bool:
