@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 import types
@@ -347,12 +348,24 @@ def test_a_mistake_is_one_line_and_exit_code_2():
   assert errors.count('\n') == 1
 
 
+@pytest.fixture
+def libtpu(monkeypatch):
+  """The compiler of TPUs, installed or where launch/test.sh --all puts it."""
+  folder = pathlib.Path(os.environ.get('ALPT_LIBTPU', 'nowhere'))
+  if importlib.util.find_spec('libtpu') is None:
+    if not folder.is_dir():
+      pytest.skip('the compiler of TPUs is not installed')
+    monkeypatch.syspath_prepend(folder)
+  # As users compile, not as the other tests do.
+  before = jax.config.read('jax_disable_most_optimizations')
+  jax.config.update('jax_disable_most_optimizations', False)
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(
-  importlib.util.find_spec('libtpu') is None, reason='the TPU compiler is not installed'
-)
 @pytest.mark.parametrize('fsdp', [1, 2])
-def test_the_compiler_of_tpus_sends_the_expected_messages_alone(fsdp):
+def test_the_compiler_of_tpus_sends_the_expected_messages_alone(libtpu, fsdp):
   # Wide enough that a kernel of the MLP, 2**16 numbers, is split over fsdp.
   config = get_config('maze', '')
   config.model.update({'width': 128, 'num_heads': 2, 'num_layers': 1})

@@ -137,7 +137,9 @@ def _read_instruction(line: str, computation: _Computation, computations) -> Non
   opcode = opcode[1]
   kind = opcode.removesuffix('-start')
   if kind in KINDS:
-    if _CHAINED in rest and not any(_CHAIN_STARTS in line for line in computation.lines):
+    if _CHAINED in rest and not any(
+      _CHAIN_STARTS in line for line in computation.lines
+    ):
       return
     result = rest.partition(f' {opcode}(')[0]
     group = _group(rest)
