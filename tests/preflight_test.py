@@ -342,6 +342,21 @@ def test_here_on_four_devices_the_gradients_are_reduced_and_nothing_else_is_sent
 
 
 @pytest.mark.slow
+def test_a_split_state_is_gathered_and_no_activation_is_sent(tmp_path):
+  text = tmp_path / 'step.txt'
+  wide = ('--config.model.width=128', '--config.execution.fsdp=4', f'--text={text}')
+  out, _ = run_preflight('--topology=here', *_TINY, *wide)
+  assert 'mesh data 1 x fsdp 4' in out
+  assert 'not expected' not in out
+  found = read_collectives(text.read_text())
+  # An MLP has two kernels of 128 x 512, the only leaves that are split, in each of two
+  # models; what was gathered for the way forward serves on the way back. The few rows
+  # of 128 would be less to send.
+  gathered = [each.payload for each in found if each.kind == 'all-gather']
+  assert gathered == [128 * 512 * 4] * 4
+
+
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_exit_code_2():
   out, errors = run_preflight('--topology=v4:9x9', *_TINY, expect=2)
   assert errors.startswith("error: --topology: unknown 'v4:9x9'")

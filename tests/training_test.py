@@ -147,6 +147,7 @@ def test_a_large_leaf_is_split_along_its_largest_even_dimension():
     odd_longest=(512, 1025),  # 1,025 is odd
     all_odd=(257, 257),
     deep=(2, 4, 65_536),
+    embedding=(256, 1024),  # looked up, not multiplied
   )
   assert specs == {
     'scalar': PartitionSpec(),
@@ -156,6 +157,7 @@ def test_a_large_leaf_is_split_along_its_largest_even_dimension():
     'odd_longest': PartitionSpec('fsdp', None),
     'all_odd': PartitionSpec(),
     'deep': PartitionSpec(None, None, 'fsdp'),
+    'embedding': PartitionSpec(),
   }
 
 

@@ -1,9 +1,10 @@
 """Where arrays live: a mesh of (data, fsdp), one rule for the whole train state.
 
-Batches are split over both axes. Of the state, small leaves are replicated and
-each large one is split along its largest divisible dimension over `fsdp`; the
-models know nothing of it. With several processes each of them holds the part that
-lives on its own devices, and all of them must call what is computed on the mesh.
+Batches are split over both axes. Of the state, small leaves and tables of embeddings
+are replicated and each other one is split along its largest divisible dimension over
+`fsdp`; the models know nothing of it. With several processes each of them holds the
+part that lives on its own devices, and all of them must call what is computed on the
+mesh.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 # Below this many elements splitting a leaf costs more than it saves (ours).
 _SMALL = 2**16
+# What nn.Embed calls its table; ours have a row for each action, return or reward.
+_TABLE = 'embedding'
 
 
 def make_mesh(fsdp: int = 1, devices=None) -> Mesh:
@@ -35,16 +38,19 @@ def state_shardings(abstract_state, mesh: Mesh):
   """A sharding per leaf of a tree of shapes."""
   size = mesh.shape['fsdp']
 
-  def rule(leaf):
+  def rule(path, leaf):
     dimensions = [d for d in range(len(leaf.shape)) if leaf.shape[d] % size == 0]
-    if size == 1 or np.prod(leaf.shape) < _SMALL or not dimensions:
+    is_small = np.prod(leaf.shape) < _SMALL
+    # What is looked up in a split table would have to be sent about.
+    is_table = jax.tree_util.keystr(path[-1:], simple=True) == _TABLE
+    if size == 1 or is_small or is_table or not dimensions:
       return NamedSharding(mesh, PartitionSpec())
     largest = max(dimensions, key=lambda d: leaf.shape[d])
     spec = [None] * len(leaf.shape)
     spec[largest] = 'fsdp'
     return NamedSharding(mesh, PartitionSpec(*spec))
 
-  return jax.tree.map(rule, abstract_state)
+  return jax.tree.map_with_path(rule, abstract_state)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
