@@ -147,10 +147,13 @@ def step_flops(program: Program) -> float | None:
 
 
 def _expected(program: Program) -> set[str]:
-  """Gradients and sums of losses are reduced; a split state is gathered, too."""
+  """Gradients and sums of losses are reduced; a split state is gathered, too.
+
+  That may go round in a ring, in permutes that hide behind the product.
+  """
   if program.mesh.shape['fsdp'] == 1:
     return {'all-reduce'}
-  return {'all-reduce', 'all-gather', 'reduce-scatter'}
+  return {'all-reduce', 'all-gather', 'reduce-scatter', 'collective-permute'}
 
 
 def _memory(program: Program, account) -> Memory:
