@@ -8,6 +8,7 @@ import time
 import pytest
 from stub_programs import ROOT, StubPrograms, joined
 
+from alpt_jax.experiment.cluster import idle_gpus
 from alpt_jax.launching import slurm_task
 
 _SLURM = ROOT / 'launch' / 'slurm'
@@ -243,3 +244,21 @@ def test_a_task_passes_on_that_it_shall_stop(tmp_path):
     time.sleep(0.02)
   process.terminate()
   assert process.wait(timeout=30) == 42
+
+
+@pytest.mark.parametrize(
+  'platform, count, environ, said',
+  [
+    ('gpu', 1, ('4', '1(x2)'), 'warning: 1 of the 4 GPUs of this node'),
+    ('gpu', 1, ('4', '2'), 'warning: 2 of the 4'),
+    ('gpu', 1, ('4', '4(x2)'), ''),
+    ('gpu', 4, ('4', '1(x2)'), ''),
+    ('cpu', 1, ('4', '1'), ''),
+    ('gpu', 1, ('', '1'), ''),
+  ],
+)
+def test_gpus_that_would_idle_are_named(platform, count, environ, said):
+  names = ('SLURM_GPUS_ON_NODE', 'SLURM_STEP_TASKS_PER_NODE')
+  hint = idle_gpus(platform, count, dict(zip(names, environ, strict=True)))
+  assert hint.startswith(said) and bool(hint) == bool(said)
+  assert not said or 'JAX_LOCAL_DEVICE_IDS=0,1,2,3' in hint

@@ -126,6 +126,14 @@ def test_processes_with_different_configs_are_told_what_differs(start, tmp_path)
 
 
 @pytest.mark.slow
+def test_what_ends_the_lead_before_the_first_step_ends_all(start, tmp_path):
+  (tmp_path / 'a' / 'metrics.jsonl').mkdir(parents=True)  # nothing can be written there
+  lead, other = finish(start(tmp_path / 'a', count=2), expect=1)
+  assert 'metrics.jsonl' in lead.splitlines()[-1]
+  assert 'process 0 could not go on; its output says why' in other
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'options, said',
   [

@@ -8,6 +8,8 @@ evaluates. All of them compute, read their part of the data and save.
 import hashlib
 import os
 import pathlib
+import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -72,6 +74,9 @@ def start(workdir: pathlib.Path, config: RunConfig) -> None:
     )
   if found > 1:
     print(f'process {jax.process_index()} of {found}', flush=True)
+    devices = jax.local_devices()
+    if hint := idle_gpus(devices[0].platform, len(devices), os.environ):
+      print(hint, file=sys.stderr, flush=True)
     _check_shared(workdir)
     check_agreed(config=config.to_dict(), **circumstances())
 
@@ -106,6 +111,29 @@ def _join(mode: str, by_hand: Mapping[str, Any]) -> None:
       'coordinator reachable from every host? --distributed=off trains with this '
       'process alone.'
     ) from error
+
+
+def idle_gpus(platform: str, count: int, environ: Mapping[str, str]) -> str:
+  """What to say where Slurm gave a node more GPUs than its processes drive; else ''.
+
+  Args:
+    platform: of this process's devices.
+    count: of them.
+    environ: the process's.
+  """
+  given = environ.get('SLURM_GPUS_ON_NODE', '')
+  # Of the first node, '2(x4)' or '2,1'; the others rarely have another number.
+  tasks = re.match(r'\d+', environ.get('SLURM_STEP_TASKS_PER_NODE', ''))
+  if platform != 'gpu' or not given.isdigit() or tasks is None:
+    return ''
+  driven = count * int(tasks[0])
+  if driven >= int(given):
+    return ''
+  return (
+    f'warning: {driven} of the {given} GPUs of this node are driven: JAX gives each '
+    'Slurm task one. Start a task per GPU, or export '
+    f'JAX_LOCAL_DEVICE_IDS={",".join(map(str, range(int(given))))} for a task per node.'
+  )
 
 
 def is_lead() -> bool:

@@ -174,27 +174,34 @@ class Run:
   @contextlib.contextmanager
   def _recorded(self, workdir: pathlib.Path, resumed: int | None):
     """Yields the lead's metric writer, None elsewhere; keeps status.json true."""
-    if not cluster.is_lead():
-      yield None
-      return
-    if resumed is not None:
-      print(f'{workdir.name}: goes on from step {resumed:,}', flush=True)
-    devices = f'{self.mesh.size} x {jax.devices()[0].device_kind}'
-    print(f'{workdir.name}: {self.config.title} on {devices}', flush=True)
-    writer = MetricWriter(workdir, resumed or 0)
-    write_status(workdir, 'running')
+    writers = []
+
+    def begin():
+      if resumed is not None:
+        print(f'{workdir.name}: goes on from step {resumed:,}', flush=True)
+      devices = f'{self.mesh.size} x {jax.devices()[0].device_kind}'
+      print(f'{workdir.name}: {self.config.title} on {devices}', flush=True)
+      writers.append(MetricWriter(workdir, resumed or 0))
+      write_status(workdir, 'running')
+
+    def finish():
+      writers[0].close()
+      write_status(workdir, 'done')
+
+    # A full disk ends all processes, not one that the others would wait for.
+    cluster.lead_does(begin)
     try:
-      yield writer
+      yield writers[0] if writers else None
     except FolderLost:
       raise  # what stands there is its new owner's
     except BaseException as error:
       ended = 'stopped' if isinstance(error, Preempted) else 'failed'
       with contextlib.suppress(OSError):  # a full disk must not hide the error
-        write_status(workdir, ended, str(error) or type(error).__name__)
-        writer.close()
+        for writer in writers:
+          write_status(workdir, ended, str(error) or type(error).__name__)
+          writer.close()
       raise
-    writer.close()
-    write_status(workdir, 'done')
+    cluster.lead_does(finish)
 
   def _fit(
     self,
