@@ -108,6 +108,20 @@ def test_asked_to_stop_one_of_two_processes_both_save_and_any_number_goes_on(
 
 
 @pytest.mark.slow
+def test_two_processes_finetune_as_one_does(start, tmp_path):
+  base = tmp_path / 'base'
+  finish(start(base, '--config.training.num_steps=4', phase='pretrain'))
+  found = []
+  for count in (1, 2):
+    workdir = tmp_path / f'tuned by {count}'
+    options = ('--config.training.num_steps=4', f'--from={base}')
+    finish(start(workdir, *options, count=count, phase='finetune'))
+    found.append([row['policy_loss'] for row in metrics(workdir)])
+  assert len(found[0]) == 4
+  np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+@pytest.mark.slow
 def test_processes_that_do_not_share_the_folder_are_told_so(start, tmp_path):
   elsewhere = {1: [f'--workdir={tmp_path / "b"}']}
   said = finish(start(tmp_path / 'a', count=2, own=elsewhere), expect=2)

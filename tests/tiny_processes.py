@@ -34,14 +34,15 @@ def environment(cache, devices=1):
   }
 
 
-def command(data, workdir, *options):
+def command(data, workdir, *options, phase='joint'):
   """That of a training that goes on until it is stopped, unless options differ."""
-  program = [sys.executable, '-m', 'alpt_jax.bin.pretrain', f'--workdir={workdir}']
-  program += [f'--config=configs/maze.py:root={data},labels=20', *_SMALL]
+  binary = 'finetune' if phase == 'finetune' else 'pretrain'
+  program = [sys.executable, '-m', f'alpt_jax.bin.{binary}', f'--workdir={workdir}']
+  program += [f'--config=configs/maze.py:root={data},labels=20,phase={phase}', *_SMALL]
   return [*program, *map(str, options)]
 
 
-def launch(data, cache, workdir, *options, count=1, devices=1, own=None):
+def launch(data, cache, workdir, *options, count=1, devices=1, own=None, phase='joint'):
   """So many processes of one training, without a supervisor.
 
   `own`: process -> options of that one alone.
@@ -50,7 +51,8 @@ def launch(data, cache, workdir, *options, count=1, devices=1, own=None):
   flags += [f'--num_processes={count}']
   processes = []
   for index in range(count):
-    words = [*command(data, workdir, *options), *(own or {}).get(index, ())]
+    words = command(data, workdir, *options, phase=phase)
+    words += (own or {}).get(index, ())
     words += [*flags, f'--process_id={index}'] if count > 1 else []
     processes.append(popen(words, cache, devices))
   return processes
