@@ -27,8 +27,11 @@ if [ "${1:-}" = --all ]; then
     if python -m pip install --quiet --disable-pip-version-check --no-deps \
       --target "$ALPT_LIBTPU.partial" "$requirement"; then
       mv "$ALPT_LIBTPU.partial" "$ALPT_LIBTPU"
+    elif [ "$(uname -sm)" = 'Linux x86_64' ]; then
+      echo "error: $requirement could not be installed" >&2
+      exit 1
     else
-      echo "the compiler of TPUs cannot be installed here: its tests are skipped" >&2
+      echo "there is no $requirement for $(uname -sm): its tests are skipped" >&2
     fi
   fi
   export ALPT_LIBTPU

@@ -433,3 +433,16 @@ def test_the_record_of_a_launch_is_readable_json(cloud):
   record = json.loads((records(cloud) / 'run-1' / 'launch.json').read_text())
   assert record['accelerator_type'] == 'v4-32'
   assert record['command'] == _COMMAND
+
+
+def test_an_exit_code_waits_for_a_bucket_that_hiccups(tmp_path, monkeypatch):
+  monkeypatch.setattr(tpu_worker, '_PAUSE', 0.01)
+  path = tmp_path / 'exit-code' / 'worker-0'
+  thread = threading.Timer(0.2, path.parent.mkdir)
+  thread.start()
+  tpu_worker._write(path, '0 42\n')
+  thread.join()
+  assert path.read_text() == '0 42\n'
+  monkeypatch.setattr(tpu_worker, '_PATIENCE', 0.05)
+  with pytest.raises(OSError):
+    tpu_worker._write(tmp_path / 'never' / 'worker-0', '0 42\n')

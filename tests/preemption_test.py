@@ -18,6 +18,8 @@ from tiny_processes import (
   wait_for_step,
 )
 
+from alpt_jax.launching.supervisor import free_port
+
 pytestmark = pytest.mark.slow
 # Seconds of an evaluation after step 5.
 _LONG_EVALUATION = (
@@ -81,11 +83,15 @@ def test_asked_during_an_evaluation_two_processes_finish_it_and_save(start, tmp_
   assert rows(workdir, 'evaluation') == [5]
 
 
+@pytest.mark.parametrize('by_launcher', [False, True])
 def test_asked_during_an_evaluation_a_single_process_leaves_it_for_later(
-  start, tmp_path
+  start, tmp_path, by_launcher
 ):
+  """Also where a launcher starts one process as it would start several."""
   workdir = tmp_path / 'run'
-  processes = start(workdir, *_LONG_EVALUATION)
+  flags = ['--distributed=on', f'--coordinator=127.0.0.1:{free_port()}']
+  flags += ['--num_processes=1', '--process_id=0']
+  processes = start(workdir, *_LONG_EVALUATION, *(flags if by_launcher else ()))
   wait_for_step(workdir, 5, processes)
   assert rows(workdir, 'evaluation') == []
   processes[0].send_signal(signal.SIGTERM)

@@ -100,7 +100,12 @@ def test_asked_to_stop_one_of_two_processes_both_save_and_any_number_goes_on(
   step = rows(two)[-1]
   assert 3 <= step < 20
   assert [path.name for path in (two / 'checkpoints').iterdir()] == [str(step)]
-  for name, count, devices in (('one', 1, 1), ('four', 1, 4), ('two again', 2, 1)):
+  for name, count, devices in (
+    ('one', 1, 1),
+    ('four devices', 1, 4),
+    ('two again', 2, 1),
+    ('four', 4, 1),
+  ):
     workdir = tmp_path / 'continued' / name
     shutil.copytree(two, workdir)
     finish(start(workdir, *_WIDE, count=count, devices=devices))
@@ -154,6 +159,10 @@ def test_what_ends_the_lead_before_the_first_step_ends_all(start, tmp_path):
     (['--expect_processes=2'], 'expected 2 processes, found 1'),
     (['--distributed=on'], 'no cluster was found'),
     (['--process_id=0'], '--coordinator, --num_processes: missing'),
+    (
+      ['--coordinator=here', '--num_processes=1', '--process_id=0'],
+      '--coordinator: expected HOST:PORT, found here',
+    ),
     (['--config.execution.fsdp=3'], 'expected a divisor of the 2 devices, found 3'),
     (['--config.execution.microbatches=16'], 'expected a multiple of 32, the devices'),
   ],

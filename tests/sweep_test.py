@@ -124,6 +124,8 @@ def _seen_by_workers(tmp_path, monkeypatch, visible, count):
   stubs.answer(
     'nvidia-smi', '-L', ('GPU 0: H100 (UUID: a)\nGPU 1: H100 (UUID: b)\n', '', 0)
   )
+  monkeypatch.setattr(workers, '_has_cuda', lambda: True)
+  monkeypatch.setenv('JAX_PLATFORMS', '')
   monkeypatch.setenv('PATH', f'{stubs.bin}:{os.environ["PATH"]}')
   monkeypatch.delenv('XLA_PYTHON_CLIENT_PREALLOCATE', raising=False)
   monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
@@ -162,6 +164,19 @@ def test_each_worker_gets_a_gpu_of_its_own(
 def test_without_a_gpu_each_worker_gets_a_core(tmp_path, monkeypatch):
   seen = _seen_by_workers(tmp_path, monkeypatch, '', 2)
   assert seen == [['', 'false', 1]] * 2
+
+
+def test_gpus_that_jax_will_not_use_do_not_count(monkeypatch):
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0,1')
+  for platforms, has_cuda, expected in (
+    ('', True, ['0', '1']),
+    ('cuda,cpu', True, ['0', '1']),
+    ('cpu', True, []),
+    ('', False, []),
+  ):
+    monkeypatch.setenv('JAX_PLATFORMS', platforms)
+    monkeypatch.setattr(workers, '_has_cuda', lambda found=has_cuda: found)
+    assert workers._gpus() == expected
 
 
 def test_every_worker_gets_the_signal_and_is_waited_for(tmp_path):

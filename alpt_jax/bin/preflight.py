@@ -42,14 +42,17 @@ def main(argv):
     raise UserError(
       f'--utilisation: expected above 0, at most 1, found {_UTILISATION.value}.'
     )
+  text = pathlib.Path(_TEXT.value) if _TEXT.value else None
+  if text and not text.parent.is_dir():
+    raise UserError(f'--text: {text.parent} is no folder. Make it first.')
   config = from_mapping(_CONFIG.value)
   program = prepare(config, open_topology(_TOPOLOGY.value))
   _say(f'compiling the training step of {config.title} for {_TOPOLOGY.value}')
   compiled = compile_step(program, _say)
-  if _TEXT.value:
-    pathlib.Path(_TEXT.value).write_text(compiled.text)
   found = estimate(program, compiled, step_flops(program), _UTILISATION.value)
   _say('\n' + report(program, compiled, found, _UTILISATION.value))
+  if text:
+    text.write_text(compiled.text)
   if found.fits is False:
     raise RunFailed(verdict(found))
 

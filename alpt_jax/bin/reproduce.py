@@ -4,10 +4,10 @@
   python -m alpt_jax.bin.reproduce --experiment=figure2/maze --dry_run
   python -m alpt_jax.bin.reproduce --config=configs/quickstart.py --out=DIR
 
-Records the datasets that are missing, trains every run (several at a time, one a
-core), and writes results.csv and report/index.html into the experiment's folder: of
-the paper's experiments (configs/paper) OUT/<name>-<part>, else OUT. `--shard=i/n` is
-one machine's share of n. Exit codes as in bin/pretrain; 1 when a run failed, which
+Records the datasets that are missing, trains every run (several at a time, one a GPU
+or core), and writes results.csv and report/index.html into the experiment's folder:
+of the paper's experiments (configs/paper) OUT/<name>-<part>, else OUT. `--shard=i/n`
+is one machine's share of n. Exit codes as in bin/pretrain; 1 when a run failed, which
 the report shows.
 """
 

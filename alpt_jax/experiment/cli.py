@@ -51,14 +51,18 @@ def folder(flag: str, value: str) -> pathlib.Path:
   """The folder that a flag names, which must be one of a file system.
 
   Raises:
-    UserError: it is an address.
+    UserError: it is an address, or a file, or lies in one.
   """
   if '://' in value:
     raise UserError(
       f'--{flag}: expected a folder, found {value}. Mount the bucket (Cloud Storage '
       'FUSE, docs/clusters.md) and give its folder.'
     )
-  return pathlib.Path(value)
+  path = pathlib.Path(value)
+  for place in (path, *path.parents):
+    if place.exists() and not place.is_dir():
+      raise UserError(f'--{flag}: expected a folder, found {place}, which is a file.')
+  return path
 
 
 def _leave(code: int) -> None:
@@ -70,7 +74,7 @@ def _leave(code: int) -> None:
     except OSError:  # a log on a full disk
       is_heard = False
   is_bad = code not in (DONE, PREEMPTED)
-  if not is_heard or (is_bad and jax.distributed.is_initialized()):
+  if not is_heard or (is_bad and _has_peers()):
     # Python would make 120 of the code of what could not be heard. And where others
     # are not at their end JAX would wait for them for minutes.
     os._exit(code)
@@ -95,7 +99,7 @@ def _guarded(main, argv) -> int:
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' in str(error):
       return _say('failed', _OUT_OF_MEMORY.format(str(error).splitlines()[0]), FAILED)
-    if not jax.distributed.is_initialized():
+    if not _has_peers():
       raise
     # A collective that lost a peer, most often; what else it may be stands here.
     traceback.print_exc()
@@ -103,11 +107,19 @@ def _guarded(main, argv) -> int:
   except Exception as error:
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
       return _say('failed', error, FAILED)
-    if not jax.distributed.is_initialized():
+    if not _has_peers():
       raise
     traceback.print_exc()  # and leave at once: the others wait for this process
     return FAILED
   return DONE
+
+
+def _has_peers() -> bool:
+  """Whether other processes wait for this one."""
+  try:
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+  except RuntimeError:  # it was on its way to them
+    return True
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

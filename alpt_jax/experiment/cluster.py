@@ -72,11 +72,12 @@ def start(workdir: pathlib.Path, config: RunConfig) -> None:
       f'--expect_processes: expected {expected} processes, found {found}. Start one '
       'on every host, at the same time, with --distributed=on.'
     )
-  if found > 1:
-    print(f'process {jax.process_index()} of {found}', flush=True)
+  if jax.distributed.is_initialized():  # also a single process, if Slurm started it
     devices = jax.local_devices()
     if hint := idle_gpus(devices[0].platform, len(devices), os.environ):
       print(hint, file=sys.stderr, flush=True)
+  if found > 1:
+    print(f'process {jax.process_index()} of {found}', flush=True)
     _check_shared(workdir)
     check_agreed(config=config.to_dict(), **circumstances())
 
@@ -94,12 +95,17 @@ def _join(mode: str, by_hand: Mapping[str, Any]) -> None:
       f'--process_id: expected 0 to {by_hand["num_processes"] - 1}, found '
       f'{by_hand["process_id"]}.'
     )
+  coordinator = by_hand['coordinator'] or ''
+  if not missing and not re.fullmatch(r'.+:\d+', coordinator):
+    raise UserError(f'--coordinator: expected HOST:PORT, found {coordinator}.')
   try:
     jax.distributed.initialize(
       by_hand['coordinator'], by_hand['num_processes'], by_hand['process_id']
     )
-  except ValueError as error:  # JAX found no cluster
-    if mode == 'on':
+  except ValueError as error:
+    if not missing:
+      raise UserError(f'--coordinator and its like: JAX says: {error}') from error
+    if mode == 'on':  # and JAX found no cluster
       raise UserError(
         '--distributed=on: no cluster was found (Cloud TPU, GKE, Slurm or Open MPI). '
         'Give --coordinator, --num_processes and --process_id.'

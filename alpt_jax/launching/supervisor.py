@@ -273,7 +273,7 @@ class Supervisor:
       log.seek(self._shown)
       text = log.read()
     self._shown += len(text)
-    with contextlib.suppress(BrokenPipeError):  # whoever read it has gone
+    with contextlib.suppress(OSError):  # whoever read it has gone, or its disk is full
       sys.stdout.buffer.write(text)
       sys.stdout.flush()
 
@@ -298,4 +298,5 @@ def free_port() -> int:
 
 
 def _say(text: str) -> None:
-  print(f'supervisor: {text}', file=sys.stderr, flush=True)
+  with contextlib.suppress(OSError):  # as above
+    print(f'supervisor: {text}', file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 from alpt_jax.errors import UserError
@@ -20,6 +21,8 @@ from alpt_jax.launching.commands import exit_code, split_command
 from alpt_jax.launching.supervisor import Plan, Supervisor
 
 _COPY_EVERY = 60.0  # seconds
+# How long, and how often, the exit code is tried to be written.
+_PATIENCE, _PAUSE = 600.0, 5.0  # seconds
 
 
 def work(
@@ -58,8 +61,25 @@ def work(
   copier.join()
   _copy_log(worker, local, shared)
   if not trained.was_asked_to_stop:
-    ended.write_text(f'{worker} {code}\n')
+    _write(ended, f'{worker} {code}\n')
   return code
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+  """Tries for a while: without a code the slice would be watched, and paid, forever.
+
+  Raises:
+    OSError: of the last try.
+  """
+  deadline = time.monotonic() + _PATIENCE
+  while True:
+    try:
+      path.write_text(text)
+      return
+    except OSError:
+      if time.monotonic() > deadline:
+        raise
+    time.sleep(_PAUSE)
 
 
 def _copy_log(worker: int, local: pathlib.Path, shared: pathlib.Path) -> None:

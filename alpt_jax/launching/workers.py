@@ -6,6 +6,7 @@ each. A run that is done is skipped, one that failed is shown and does not stop 
 others.
 """
 
+import importlib.util
 import os
 import pathlib
 import signal
@@ -124,7 +125,10 @@ def _environment(index: int, count: int, gpus: Sequence[str]) -> dict[str, str]:
 
 
 def _gpus() -> list[str]:
-  """NVIDIA's devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+  """NVIDIA's devices that JAX will use, as CUDA_VISIBLE_DEVICES names them."""
+  wanted = os.environ.get('JAX_PLATFORMS', '') or 'cuda'
+  if not ({'cuda', 'gpu'} & set(wanted.split(','))) or not _has_cuda():
+    return []
   visible = os.environ.get('CUDA_VISIBLE_DEVICES')
   if visible is not None:
     return [name for name in visible.split(',') if name not in ('', '-1')]
@@ -134,3 +138,10 @@ def _gpus() -> list[str]:
     return []
   lines = listed.stdout.splitlines()
   return [str(index) for index in range(sum(line.startswith('GPU ') for line in lines))]
+
+
+def _has_cuda() -> bool:
+  """Whether JAX was installed with what drives them: `alpt-jax[cuda]`."""
+  return any(
+    importlib.util.find_spec(f'jax_cuda{version}_plugin') for version in (12, 13)
+  )

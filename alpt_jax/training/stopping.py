@@ -24,7 +24,7 @@ class StopRequest:
 
   def __init__(self):
     self.name = ''
-    self._is_shared = jax.distributed.is_initialized()
+    self._is_shared = jax.process_count() > 1
     self._may_interrupt = False
     self._is_at_once = False
 
@@ -65,7 +65,8 @@ class StopRequest:
       yield self
     finally:
       for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+        # JAX's service, where it serves a single process, is none of Python's.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
   def interruptibly(self, function: Callable[[], Any]) -> Any:
     """`function()`, or None if this process was alone and asked to stop meanwhile."""
