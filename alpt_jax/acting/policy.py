@@ -32,7 +32,7 @@ class ActingConfig:
     inverse_temperature: of the return logits (0.75).
     num_return_samples: the largest of so many samples is used (128).
     action_percentile: of the allowed actions' logits only those above this
-      percentile stay (50).
+      percentile stay (50); at 0 all of them.
     action_temperature: of the sampling among those (1).
     target_return: None for the optimistic return; a number asks for that return
       over the episode, less what has been received (ours).
@@ -159,11 +159,13 @@ def choose_action(logits, allowed, keys, greedy, config: ActingConfig):
   if config.illegal == 'noop':
     allowed = jnp.ones_like(allowed)
   logits = jnp.where(allowed, logits.astype(jnp.float32), jnp.nan)
-  threshold = jnp.nanpercentile(logits, config.action_percentile, axis=-1)
-  # Where several share the top score the threshold may equal it: keep those. (The
-  # float just below the top is no threshold: below 0 it is flushed to 0.)
-  top = jnp.nanmax(logits, axis=-1)
-  kept = allowed & ((logits > threshold[:, None]) | (logits == top[:, None]))
+  kept = allowed
+  if config.action_percentile:
+    threshold = jnp.nanpercentile(logits, config.action_percentile, axis=-1)
+    # Where several share the top score the threshold may equal it: keep those. (The
+    # float just below the top is no threshold: below 0 it is flushed to 0.)
+    top = jnp.nanmax(logits, axis=-1)
+    kept &= (logits > threshold[:, None]) | (logits == top[:, None])
   logits = jnp.where(kept, logits / config.action_temperature, -jnp.inf)
   sampled = jax.vmap(jax.random.categorical)(keys, logits)
   return jnp.where(greedy, logits.argmax(-1), sampled).astype(jnp.int32)
