@@ -300,7 +300,9 @@ def test_only_allowed_actions_count_for_the_percentile():
 )
 def test_the_percentile_is_interpolated_and_must_be_exceeded(percentile, kept):
   # Of 0, 1, 2, 3 the percentiles are 0.75, 1.5, 2.25; at 0 nothing is left out.
-  drawn = actions_drawn([0, 1, 2, 3], [1, 1, 1, 1], action_percentile=float(percentile))
+  drawn = actions_drawn(
+    [0, 1, 2, 3], [1, 1, 1, 1], num_keys=512, action_percentile=float(percentile)
+  )
   assert drawn == kept
 
 
