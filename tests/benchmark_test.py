@@ -86,7 +86,12 @@ def test_the_figures_are_written_with_the_machine(maze, tmp_path):
   assert 'windows_per_cpu_s' in done.stdout
   found = json.loads(path.read_text())
   assert found['device'] and found['versions']['jax']
-  assert found['figures']['pool']['windows_per_cpu_s'] > 0
+  figures = found['figures']['pool']
+  assert figures['windows_per_cpu_s'] > 0 and figures['of_copy'] > 0
+  # 6 observations of 4 bytes, 5 transitions of 4 numbers and 2 flags, 4 actions are
+  # allowed or not, an environment, two weights and a flag.
+  assert figures['window_bytes'] == 6 * 4 + 5 * (4 * 4 + 2) + 4 + 4 + 2 * 4 + 1
   wrong = subprocess.run([*command, '--sections=pol'], capture_output=True, text=True)
   assert wrong.returncode == 2
-  assert '--sections: expected some of pool, stream, found pol' in wrong.stderr
+  assert '--sections: expected some of step, act, ' in wrong.stderr
+  assert 'pool, stream, found pol.' in wrong.stderr

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -9,12 +10,14 @@ from fractions import Fraction
 import numpy as np
 
 from alpt_jax import specs
+from alpt_jax.benchmark import ceilings
 from alpt_jax.data.mixture import Mixture, Stream
 from alpt_jax.data.shards import recorded_runs
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
 from alpt_jax.experiment.shard_set import ShardSet
+from alpt_jax.types import Batch
 
 # How often the memory is looked at: it goes up and down by a tenth.
 _LOOKS = 200
@@ -36,6 +39,7 @@ class InputFigures:
       to drop.
     settled_growth_mb: the same over the mean of the second quarter: buffers are full
       by then.
+    window_bytes: of one row of a batch.
   """
 
   windows_per_cpu_s: float
@@ -45,6 +49,35 @@ class InputFigures:
   first_batch_cpu_s: float
   growth_mb: float
   settled_growth_mb: float
+  window_bytes: int
+
+  def of_copy(self, rate: float) -> float:
+    """Share of `ceilings.host_copy_rate` at which windows were put together.
+
+    Each is read and written once at least.
+    """
+    return 2 * self.window_bytes * self.windows_per_s / rate
+
+
+def measure_section(
+  section: str, folders: Sequence[str], *lengths: int
+) -> dict[str, float]:
+  """All figures of section `pool` or `stream`, beside a large copy's rate.
+
+  Args:
+    section: which.
+    folders: datasets, or what holds files of RL Unplugged.
+    *lengths: what `measure` takes behind the sets.
+  """
+  with tempfile.TemporaryDirectory() as cache:
+    if section == 'pool':
+      sets = open_pools(folders)
+    else:
+      sets = open_shards(folders, pathlib.Path(cache))
+    found = measure(sets, *lengths)
+  rate = ceilings.host_copy_rate()
+  figures = dataclasses.asdict(found)
+  return {**figures, 'copy_gb_per_s': rate / 1e9, 'of_copy': found.of_copy(rate)}
 
 
 def open_pools(folders: Sequence[str]) -> list[RecordedSet]:
@@ -93,7 +126,7 @@ def measure(
   """
   mixture = _mixture(sets, window_length, batch_size)
   cpu, wall = time.process_time(), time.perf_counter()
-  mixture.batch(first_step)
+  batch = mixture.batch(first_step)
   first_cpu, first_wall = time.process_time() - cpu, time.perf_counter() - wall
   memory = [own_mb()]
   cpu, walls = time.process_time(), [time.perf_counter()]
@@ -116,6 +149,7 @@ def measure(
     first_batch_cpu_s=first_cpu,
     growth_mb=growth,
     settled_growth_mb=settled_growth,
+    window_bytes=_num_bytes(batch) // batch_size,
   )
 
 
@@ -132,6 +166,10 @@ def _tenths(times: np.ndarray) -> Iterator[np.ndarray]:
   bounds = np.linspace(0, len(times) - 1, min(10, len(times) - 1) + 1).astype(int)
   for first, last in zip(bounds[:-1], bounds[1:], strict=True):
     yield times[first : last + 1]
+
+
+def _num_bytes(batch: Batch) -> int:
+  return sum(array.nbytes for array in (*batch.window, *batch[1:]))
 
 
 def _mixture(sets, window_length: int, batch_size: int) -> Mixture:
