@@ -158,8 +158,9 @@ def test_the_same_keys_give_the_decisions_of_two_whole_passes(whole):
 def test_a_decision_takes_less_than_half_the_arithmetic_of_two_passes():
   # Tokens that pass a layer, of 156 in each of two whole passes: 36 for the return,
   # and then 3 * 36 patches, 3 actions, 3 rewards, the first return and the last one's
-  # place, 116. The last of six layers computes little more than keys and values:
-  # 152 * (5 + 1/6) / (312 * 6) = .42.
+  # place, 116. The last of six layers computes little more than keys and values, and
+  # so it does in whole passes, but for the 12 of 155 tokens that are read:
+  # 152 * (5 + 1/6) / (310 * (5 + 1/6 + 12/155 * 5/6)) = .48.
   spec = ObservationSpec('image', (84, 84, 1), 'uint8')
   model = DecisionTransformer(18, (-20, 100), spec)
   given = history_of(spec, rows_each=4)
@@ -175,4 +176,4 @@ def test_a_decision_takes_less_than_half_the_arithmetic_of_two_passes():
   def arithmetic(function):
     return jax.jit(function).lower(params, given, tokens).cost_analysis()['flops']
 
-  assert arithmetic(parts) / (2 * arithmetic(whole)) == pytest.approx(0.42, abs=0.01)
+  assert arithmetic(parts) / (2 * arithmetic(whole)) == pytest.approx(0.48, abs=0.01)

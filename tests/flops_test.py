@@ -17,11 +17,15 @@ SCREEN = ObservationSpec('image', (84, 84, 1), 'uint8')
 def test_an_idm_that_is_shown_frames():
   # 5 observations of 3 numbers and 4 slots: 9 tokens of width 8.
   #   embedding             5 * 3 * 8                  =   120
-  #   a block: projections  (4 + 8) * 9 * 8 * 8        = 6,912
+  #   block 1: projections  (4 + 8) * 9 * 8 * 8        = 6,912
   #            attention    2 * 9 * 9 * 8              = 1,296
+  #   block 2: k, v         2 * 9 * 64                 = 1,152
+  #            q, out, MLP  (2 + 8) * 4 slots * 64     = 2,560
+  #            attention    2 * 4 * 9 * 8              =   576
   #   head                  4 slots * 8 * 4 actions    =   128
   model = tiny.tiny_idm(num_layers=2)
-  assert flops.forward_flops(model) == 2 * (120 + 2 * (6_912 + 1_296) + 128)
+  blocks = 6_912 + 1_296 + 1_152 + 2_560 + 576
+  assert flops.forward_flops(model) == 2 * (120 + blocks + 128)
 
 
 def test_the_last_block_of_a_pair_is_computed_for_its_slot_alone():
@@ -52,13 +56,18 @@ def test_the_last_block_of_differences_is_computed_for_the_slots_alone():
 
 @pytest.mark.parametrize(('sees_returns', 'classes'), [(True, 13), (False, 8)])
 def test_a_policy(sees_returns, classes):
-  # 3 transitions of an observation, return, action and reward: 12 tokens.
+  # 3 transitions of an observation, return, action and reward, but for the last: 11
+  # tokens, of which 9 are read.
   #   embedding             3 * 3 * 8                  =    72
-  #   a block: projections  12 * 12 * 64               = 9,216
-  #            attention    2 * 12 * 12 * 8            = 2,304
+  #   block 1: projections  12 * 11 * 64               = 8,448
+  #            attention    2 * 11 * 11 * 8            = 1,936
+  #   block 2: k, v         2 * 11 * 64                = 1,408
+  #            q, out, MLP  10 * 9 * 64                = 5,760
+  #            attention    2 * 9 * 11 * 8             = 1,584
   #   heads                 3 * 8 * (5 returns + 4 actions + 4 rewards)
   model = tiny.tiny_policy(num_layers=2, sees_returns=sees_returns)
-  expected = 2 * (72 + 2 * (9_216 + 2_304) + 3 * 8 * classes)
+  blocks = 8_448 + 1_936 + 1_408 + 5_760 + 1_584
+  expected = 2 * (72 + blocks + 3 * 8 * classes)
   assert flops.forward_flops(model) == expected
 
 
@@ -75,11 +84,12 @@ def test_a_step_is_three_forward_passes_of_each_model_and_perhaps_one_for_labels
 
 
 def test_rematerialisation_is_work_of_the_hardware_and_not_of_the_model():
-  # Per block all but the MLP's last product: (12 - 4) * 9 * 64 + 1,296.
+  # Per block all but the MLP's last product: (12 - 4) * 9 * 64 + 1,296, and in the
+  # last one 2 * 9 * 64 + (10 - 4) * 4 * 64 + 2 * 4 * 9 * 8.
   plain = flops.step_flops(tiny.tiny_idm(num_layers=2), None)
   remat = flops.step_flops(tiny.tiny_idm(num_layers=2, remat=True), None)
   assert remat.model == plain.model
-  assert remat.hardware - plain.hardware == 2 * 2 * (8 * 9 * 64 + 1_296)
+  assert remat.hardware - plain.hardware == 2 * (4_608 + 1_296 + 1_152 + 1_536 + 576)
 
 
 def test_a_network_that_nobody_counted_has_no_number():

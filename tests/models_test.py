@@ -139,13 +139,17 @@ def test_all_patches_of_a_frame_see_each_other_and_no_later_frame(policy):
   _, kept = policy.model.apply(
     {'params': policy.params},
     **given,
-    capture_intermediates=lambda module, _: module.name == 'sequence',
+    capture_intermediates=lambda module, name: (
+      module.name == 'sequence' and name == 'extend'
+    ),
   )
-  (tokens,) = kept['intermediates']['sequence']['__call__']
-  difference = np.abs(tokens - tokens[0]).max(-1)
-  # A transition is 4 patches, return, action, reward: frame 1 is tokens 7 to 10.
-  assert np.flatnonzero(difference[1] > 1e-4).tolist() == list(range(7, 21))
-  assert np.flatnonzero(difference[2] > 1e-4).tolist() == list(range(14, 21))
+  ((_, layers),) = kept['intermediates']['sequence']['extend']
+  keys, _ = layers[-1]  # of all tokens, after the layers before
+  difference = np.abs(keys - keys[0]).max((-1, -2))
+  # A transition is 4 patches, return, action, reward: frame 1 is tokens 7 to 10. The
+  # last reward is left out.
+  assert np.flatnonzero(difference[1] > 1e-4).tolist() == list(range(7, 20))
+  assert np.flatnonzero(difference[2] > 1e-4).tolist() == list(range(14, 20))
 
 
 def test_first_valid_is_the_first_transition_that_is_not_padding():

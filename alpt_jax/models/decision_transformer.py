@@ -160,13 +160,17 @@ class DecisionTransformer(nn.Module):
     tokens += self.positions
     # Emptied with their place: the notebook masks after it has added positions.
     tokens *= self._is_filled(shown)[..., None]
-    tokens = self.sequence(tokens, self._mask(shown, valid), deterministic)
-    tokens = tokens.reshape(batch, context, self._stride, self.width)
-    last_patch = self._patches - 1
+    # The last reward comes after all that is predicted: nothing looks at it.
+    tokens, mask = tokens[:, :-1], self._mask(shown, valid)[:, :-1, :-1]
+    kinds = [self._patches - 1, self._patches + _RETURN, self._patches + _ACTION]
+    starts = np.arange(context)[:, None] * self._stride
+    read = (starts + kinds).ravel().tolist()
+    tokens, _ = self.sequence.extend(tokens, mask, None, read, deterministic)
+    tokens = tokens.reshape(batch, context, len(kinds), self.width)
     return Predictions(
-      returns=self.ret_linear(tokens[:, :, last_patch]) if self.sees_returns else None,
-      actions=self.act_linear(tokens[:, :, self._patches + _RETURN]),
-      rewards=self.rew_linear(tokens[:, :, self._patches + _ACTION]),
+      returns=self.ret_linear(tokens[:, :, 0]) if self.sees_returns else None,
+      actions=self.act_linear(tokens[:, :, 1]),
+      rewards=self.rew_linear(tokens[:, :, 2]),
     )
 
   def _returns(self, tokens):

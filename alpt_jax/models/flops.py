@@ -84,9 +84,7 @@ def _of_idm(idm: InverseDynamics) -> _Forward:
     blocks, unread = _blocks(idm, patches + 1, 1)
     return _Forward(ends, length * blocks, length * unread)
   tokens = frames * patches + length
-  return _Forward(
-    ends, *_blocks(idm, tokens, tokens if idm.form == 'frames' else length)
-  )
+  return _Forward(ends, *_blocks(idm, tokens, length))
 
 
 def _of_policy(policy: DecisionTransformer) -> _Forward:
@@ -94,8 +92,9 @@ def _of_policy(policy: DecisionTransformer) -> _Forward:
   classes = policy.num_actions + returns.NUM_REWARD_TOKENS
   classes += (high - low) * policy.sees_returns
   ends = _observations(policy, policy.context) + policy.context * policy.width * classes
-  tokens = policy.context * (_patches(policy) + _EXTRA)
-  return _Forward(ends, *_blocks(policy, tokens, tokens))
+  # The last reward is left out; of each transition three tokens are read.
+  tokens = policy.context * (_patches(policy) + _EXTRA) - 1
+  return _Forward(ends, *_blocks(policy, tokens, policy.context * 3))
 
 
 def _patches(model) -> int:

@@ -130,12 +130,8 @@ class InverseDynamics(nn.Module):
       self.remat,
       name='sequence',
     )
-    if self.form == 'frames':
-      # Every row, of which only the slots are read: the same bits as ever.
-      tokens = sequence(tokens, mask, deterministic)[:, -num_slots:]
-    else:
-      last = range(tokens.shape[1] - num_slots, tokens.shape[1])
-      tokens, _ = sequence.extend(tokens, mask, None, last, deterministic)
+    last = range(tokens.shape[1] - num_slots, tokens.shape[1])
+    tokens, _ = sequence.extend(tokens, mask, None, last, deterministic)
     return nn.Dense(self.num_actions, name='act_linear')(tokens)
 
 
