@@ -165,6 +165,7 @@ def test_a_step_is_measured_beside_its_parts(subject, limits):
     assert f'\n{name}' in section.table()
 
 
+@pytest.mark.slow
 def test_both_ways_of_acting_give_the_same_actions(subject, limits):
   record = acting.measure_acting(subject, limits, 2).record()
   # 16 environments, 8 random keys, drawn and greedy.

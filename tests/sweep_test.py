@@ -50,6 +50,7 @@ def _record(planned):
     record(recording, folder, rlds=False)
 
 
+@pytest.mark.slow
 def test_methods_of_one_shape_share_one_compiled_step(tmp_path):
   planned = sweep.plan(_experiment('method=dt1-idm', 'method=alpt'), tmp_path)
   _record(planned)
