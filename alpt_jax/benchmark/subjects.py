@@ -13,11 +13,9 @@ import jax
 import numpy as np
 
 from alpt_jax import specs
-from alpt_jax.data import labels as labelling
 from alpt_jax.data.pool import Pool
-from alpt_jax.envs.maze import Maze
 from alpt_jax.errors import UserError, did_you_mean
-from alpt_jax.experiment import datasets, models
+from alpt_jax.experiment import datasets, described, models
 from alpt_jax.experiment.config import RunConfig, from_mapping
 from alpt_jax.experiment.datasets import RunData
 from alpt_jax.experiment.recorded import PoolSet
@@ -99,15 +97,9 @@ def config_of(
 
 def prepare(config: RunConfig) -> Subject:
   """Models and noise for a config that names its environments."""
-  found = [_spec(name, config) for name in config.data.environments]
+  found = described.environment_specs(config)
   target, *sources = (PoolSet(_noise(spec)) for spec in found)
-  labels = labelling.draw_labels(
-    target.index,
-    config.data.labels,
-    config.seed,
-    config.data.segment_length,
-    config.data.heldout_share,
-  )
+  labels = datasets.draw_labels(config, target)
   vocabulary = specs.joint_vocabulary(found)
   steps = models.build(
     config,
@@ -116,13 +108,6 @@ def prepare(config: RunConfig) -> Subject:
     specs.joint_return_range(found),
   )
   return Subject(config, RunData(target, tuple(sources), labels, vocabulary), steps)
-
-
-def _spec(name: str, config: RunConfig) -> EnvironmentSpec:
-  game = name.removeprefix('atari/')
-  if game != name:
-    return specs.atari_spec(game, specs.RL_UNPLUGGED_PROTOCOL)
-  return Maze(name, config.data.observation or 'position').environment_spec
 
 
 def _noise(spec: EnvironmentSpec) -> Pool:

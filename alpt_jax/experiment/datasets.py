@@ -147,15 +147,20 @@ def load(
         f'{folder}: the same dataset is named twice among data.target and '
         'data.sources; a source shows all its actions. Name each once.'
       )
-  labels = labelling.draw_labels(
+  labels = draw_labels(config, target)
+  names = specs.joint_vocabulary([each.spec for each in sets], vocabulary)
+  return RunData(target, tuple(sources), labels, names)
+
+
+def draw_labels(config: RunConfig, target: RecordedSet) -> labelling.Labels:
+  """Which of the target's transitions keep their action, and which are held out."""
+  return labelling.draw_labels(
     target.index,
     config.data.labels,
     config.seed,
     config.data.segment_length,
     config.data.heldout_share,
   )
-  names = specs.joint_vocabulary([each.spec for each in sets], vocabulary)
-  return RunData(target, tuple(sources), labels, names)
 
 
 def _check_alike(folder: str, found: EnvironmentSpec, target: str, expected) -> None:

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from alpt_jax import specs
-from alpt_jax.envs import maze
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import models
+from alpt_jax.experiment import described, models
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
 from alpt_jax.experiment.models import State, Steps
@@ -144,16 +143,9 @@ def _described(config: RunConfig) -> RunData:
       'data.environments: expected the environments of the target and the sources, '
       'found none. Name them: preflight reads no dataset.'
     )
-  sets = [_Described(_spec(name, config)) for name in config.data.environments]
+  sets = [_Described(spec) for spec in described.environment_specs(config)]
   vocabulary = specs.joint_vocabulary([each.spec for each in sets])
   return RunData(sets[0], tuple(sets[1:]), None, vocabulary)
-
-
-def _spec(name: str, config: RunConfig) -> EnvironmentSpec:
-  game = name.removeprefix('atari/')
-  if game != name:
-    return specs.atari_spec(game, specs.RL_UNPLUGGED_PROTOCOL)
-  return maze.Maze(name, config.data.observation or 'position').environment_spec
 
 
 @contextlib.contextmanager
