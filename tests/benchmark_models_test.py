@@ -23,6 +23,7 @@ from alpt_jax.benchmark import (
 from alpt_jax.benchmark.programs import Program
 from alpt_jax.benchmark.timing import Timing
 from alpt_jax.errors import UserError
+from alpt_jax.models.flops import decision_flops
 from alpt_jax.specs import ObservationSpec
 
 
@@ -200,7 +201,7 @@ def test_operations_of_a_decision():
   #     block 2   2 * 14 * 64 + 10 * 64 + 2 * 18 * 8        = 2,720
   model = tiny.tiny_policy(tiny.IMAGE, num_layers=2)
   counted = 512 + 72 + 3_328 + 1_216 + 14_784 + 2_720
-  assert acting.decision_flops(model) == 2 * counted
+  assert decision_flops(model) == 2 * counted
 
 
 def test_the_peer_has_as_many_tokens_and_layers():
@@ -259,11 +260,11 @@ def test_the_ceilings_are_of_the_shapes_that_they_are_asked_for():
 
 
 def test_a_decision_of_atari_costs_less_than_half_of_two_plain_passes():
-  # .42, as XLA counts it (tests/acting_prefix_test.py); embeddings hardly matter.
+  # 152 * (5 + 1/6) / (312 * 6) tokens and layers = .42; embeddings hardly matter.
   spec = ObservationSpec('image', (84, 84, 1), 'uint8')
   model = tiny.tiny_policy(
     spec, context=4, width=512, num_layers=6, num_heads=8, patch_size=14
   )
   plain_pass = peer.gpt2_flops(model) / 3
-  share = acting.decision_flops(model) / (2 * plain_pass)
+  share = decision_flops(model) / (2 * plain_pass)
   assert share == pytest.approx(0.42, abs=0.01)

@@ -19,7 +19,7 @@ from alpt_jax.acting.policy import (
 from alpt_jax.benchmark.measured import Section, measure
 from alpt_jax.benchmark.programs import Program, account_of, compiled_for
 from alpt_jax.benchmark.subjects import Subject
-from alpt_jax.models import embedding, flops
+from alpt_jax.models import flops
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.types import Decision, Window
 
@@ -51,7 +51,7 @@ def measure_acting(
   programs = {
     DECISION: Program(
       lambda: np.asarray(decide(params, history, keys, is_greedy).action),
-      flops=NUM_ENVIRONMENTS * decision_flops(policy),
+      flops=NUM_ENVIRONMENTS * flops.decision_flops(policy),
       counts=counts,
       **account_of(decide),
     ),
@@ -152,30 +152,3 @@ def _same_actions(decide, plain, params, history: History) -> tuple[int, int]:
       same += int((found[0] == found[1]).sum())
       compared += len(keys)
   return same, compared
-
-
-def decision_flops(model: DecisionTransformer) -> float:
-  """Operations of one environment's decision, as models/flops.py counts them.
-
-  First P tokens of the first frame; then, which see those too, the other frames, C - 1
-  actions, C - 1 rewards and two returns. Either ends in one row of the last layer.
-  """
-  context, width = model.context, model.width
-  patches = embedding.num_observation_tokens(model.observation_spec, model.patch_size)
-  tokens = (context - 1) * (patches + 2) + 2
-  low, high = model.return_range
-  spec = model.observation_spec
-  inputs = spec.shape[-1] * (model.patch_size**2 if spec.kind == 'image' else 1)
-  # The first frame is embedded once for each of the two.
-  ends = (context + 1) * patches * inputs * width
-  ends += width * (high - low + model.num_actions)
-  blocks = _blocks(model, patches, patches) + _blocks(model, tokens, patches + tokens)
-  return 2.0 * (ends + blocks)
-
-
-def _blocks(model: DecisionTransformer, tokens: int, keys: int) -> int:
-  """Multiply-adds of all blocks, the last of them for one of its tokens only."""
-  width, blocks = model.width, 0
-  for rows in [tokens] * (model.num_layers - 1) + [1]:
-    blocks += 2 * tokens * width**2 + 10 * rows * width**2 + 2 * rows * keys * width
-  return blocks

@@ -71,6 +71,24 @@ def step_flops(idm, policy, relabels_again: bool = False) -> StepFlops | None:
   return StepFlops(total, total + again)
 
 
+def decision_flops(policy: DecisionTransformer) -> float:
+  """Operations of one environment's decision, of a policy that sees returns.
+
+  First the patches of the first frame (`DecisionTransformer.prefix`); then, which see
+  those too, the other frames, C - 1 actions, C - 1 rewards and two returns. Either ends
+  in one row of the last layer.
+  """
+  context, patches = policy.context, _patches(policy)
+  tokens = (context - 1) * (patches + 2) + 2
+  low, high = policy.return_range
+  # The first frame is embedded once for each of the two.
+  ends = _observations(policy, context + 1)
+  ends += policy.width * (high - low + policy.num_actions)
+  prefix, _ = _blocks(policy, patches, 1)
+  rest, _ = _blocks(policy, tokens, 1, kept=patches)
+  return 2.0 * (ends + prefix + rest)
+
+
 def _forward(model) -> _Forward:
   return _of_idm(model) if isinstance(model, InverseDynamics) else _of_policy(model)
 
@@ -110,8 +128,10 @@ def _observations(model, frames: int, channels: int = 1) -> int:
   return frames * _patches(model) * inputs * model.width
 
 
-def _blocks(model, tokens: int, rows: int) -> tuple[int, int]:
+def _blocks(model, tokens: int, rows: int, kept: int = 0) -> tuple[int, int]:
   """Multiply-adds of one sequence's blocks, and of those the unread ones.
+
+  `kept` further tokens stand in front, whose keys and values are known.
 
   The last block is computed for `rows` of its tokens only, but for keys and values.
   The product that ends a block is only added to what came in: gradients do not ask for
@@ -121,7 +141,7 @@ def _blocks(model, tokens: int, rows: int) -> tuple[int, int]:
   for queries in [tokens] * (model.num_layers - 1) + [rows]:
     keys_and_values = 2 * tokens * width**2
     query_and_output = 2 * queries * width**2
-    scores_and_mixing = 2 * queries * tokens * width
+    scores_and_mixing = 2 * queries * (tokens + kept) * width
     mlp_out = 4 * queries * width**2
     blocks += keys_and_values + query_and_output + scores_and_mixing + 2 * mlp_out
     unread += mlp_out
