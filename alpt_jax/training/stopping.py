@@ -9,6 +9,9 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+# Seconds from one try to interrupt to the next.
+_AGAIN = 0.5
+
 
 class _Interrupted(BaseException):
   """Raised out of what need not be finished."""
@@ -43,15 +46,20 @@ class StopRequest:
     self.name = signal.Signals(number).name
     if self._is_shared:
       os.kill(os.getpid(), signal.SIGTERM)  # which the service takes
-    elif self._may_interrupt:
-      self._may_interrupt = False
-      raise _Interrupted
+    else:
+      self._interrupt()
 
-  def _end_at_once(self) -> None:
-    """Raises what a second SIGINT has raised already, where that was lost.
+  def _interrupt(self, *_) -> None:
+    """Raises out of `interruptibly`, and by an alarm again until that has ended.
 
     Python drops what is raised in a callback of its garbage collector, as JAX has one.
     """
+    if self._may_interrupt:
+      signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+      raise _Interrupted
+
+  def _end_at_once(self) -> None:
+    """Raises what a second SIGINT has raised already, where that was lost likewise."""
     if self._is_at_once:
       raise KeyboardInterrupt
 
@@ -60,11 +68,12 @@ class StopRequest:
     """Handles the signals inside the block (the main thread only)."""
     # After jax.distributed.initialize a handler of SIGTERM would replace the service's.
     numbers = (signal.SIGINT,) if self._is_shared else (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, self._handle) for number in numbers]
+    handlers = {signal.SIGALRM: self._interrupt, **dict.fromkeys(numbers, self._handle)}
+    before = {number: signal.signal(number, handlers[number]) for number in handlers}
     try:
       yield self
     finally:
-      for number, handler in zip(numbers, before, strict=True):
+      for number, handler in before.items():
         # JAX's service, where it serves a single process, is none of Python's.
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
@@ -76,6 +85,7 @@ class StopRequest:
         result = function()
       finally:
         self._may_interrupt = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
       self._end_at_once()
       return result
     except _Interrupted:
