@@ -52,13 +52,31 @@ class Batch(NamedTuple):
   """Windows and what each of them may teach to which model.
 
   The four use fields are how a method (`alpt_jax/methods.py`) reaches the
-  training step: all methods share one compiled program.
+  training step: methods of one order of rows share one compiled program.
   """
 
   window: Window
   idm_weight: Array  # [B] float32, weight in the IDM's loss
   policy_weight: Array  # [B] float32, weight in the DT's losses
   relabel: Array  # [B] bool, the IDM's guess stands in for a hidden action
+
+
+class RowUse(NamedTuple):
+  """Which rows of a batch each part of a training step needs.
+
+  A batch is a sequence of groups of rows, in each of which the streams come in the
+  same order with the same shares, to a row. A part of the step needs the same places
+  of every group: those from `begin` up to `end`, a few of which may carry no weight.
+  """
+
+  group: int  # rows, a divisor of B
+  idm: tuple[int, int]  # the IDM learns from them
+  relabelled: tuple[int, int]  # the IDM labels them; (0, 0) where it labels none
+  policy: tuple[int, int]  # the DT learns from them
+
+
+# Of any batch: all rows for everything.
+EVERY_ROW = RowUse(1, (0, 1), (0, 1), (0, 1))
 
 
 class PseudoLabels(NamedTuple):

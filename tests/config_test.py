@@ -286,6 +286,7 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
       'initial: method alpt is finetuned from a pretraining run',
     ),
     ({'data__weights': (1.0,)}, 'data.weights: expected none, or one above 0'),
+    ({'data__pool_policy_weight': 4.0}, 'pool_policy_weight: expected less than 1 / d'),
     ({'data__weights': (1.0, 0.0)}, 'data.weights: expected none, or one above 0'),
     ({'seed': True}, 'seed: expected int, found True'),
     ({'training__log_every': -5}, 'training.log_every: expected 0 or more, found -5'),

@@ -10,7 +10,7 @@ from alpt_jax.data.labels import hide_actions
 from alpt_jax.data.pool import write_pool
 from alpt_jax.envs import demonstrators, maze
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import datasets
+from alpt_jax.experiment import datasets, mixing
 from alpt_jax.experiment.config import RunConfig, from_mapping
 
 
@@ -57,6 +57,27 @@ def test_alpt_shares_its_rows_as_the_design_says(root):
   assert (rows['idm_weight'][target] == 1).sum() * 4 == target.sum()
   assert (rows['relabel'] == (target & (rows['idm_weight'] == 0))).all()
   assert rows['is_labelled'][~target].sum() == rows['valid'][~target].sum()
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'sources=blocked+tunneled',
+    'method=dt1-idm',
+    'method=alpt-idm,phase=pretrain',
+    'method=dt5-ret',
+    'method=oracle',
+  ],
+)
+def test_the_step_computes_every_row_that_a_method_gives_a_weight(root, text):
+  config = _config(root, text)
+  use, rows = mixing.row_use(config), _rows(config, num_steps=16)
+  place = np.arange(len(rows['relabel'])) % use.group
+  needed = {'idm_weight': use.idm, 'policy_weight': use.policy}
+  for name, (begin, end) in {**needed, 'relabel': use.relabelled}.items():
+    inside = (begin <= place) & (place < end)
+    assert not rows[name][~inside].any()
+    assert rows[name].any() or begin == end
 
 
 def test_weights_share_out_the_batch(root):

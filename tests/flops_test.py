@@ -10,6 +10,7 @@ import tiny_models as tiny
 from alpt_jax.baselines.quantile_network import QuantileNetwork
 from alpt_jax.models import flops
 from alpt_jax.specs import ObservationSpec
+from alpt_jax.types import RowUse
 
 SCREEN = ObservationSpec('image', (84, 84, 1), 'uint8')
 
@@ -71,16 +72,20 @@ def test_a_policy(sees_returns, classes):
   assert flops.forward_flops(model) == expected
 
 
-def test_a_step_is_three_forward_passes_of_each_model_and_perhaps_one_for_labels():
+def test_a_step_is_three_forward_passes_over_what_is_learnt_and_one_for_labels():
   idm, policy = tiny.tiny_idm(num_layers=2), tiny.tiny_policy(num_layers=2)
   forward_idm, forward_policy = flops.forward_flops(idm), flops.forward_flops(policy)
   joint = 3 * forward_idm + 3 * forward_policy
-  assert flops.step_flops(idm, policy) == (joint, joint)
-  again = flops.step_flops(idm, policy, relabels_again=True)
-  assert again.model == joint + forward_idm
+  every = flops.step_flops(idm, policy)
+  assert every == (joint + forward_idm,) * 2
+  # 5 of 8 rows teach the labeller, 3 want labels, 7 teach the policy.
+  rows = RowUse(8, (0, 5), (5, 8), (1, 8))
+  part = flops.step_flops(idm, policy, rows)
+  expected = 5 / 8 * 3 * forward_idm + 3 / 8 * forward_idm + 7 / 8 * 3 * forward_policy
+  assert part.model == part.hardware == expected
   # Nobody is labelled where there is only one.
-  assert flops.step_flops(idm, None, relabels_again=True).model == 3 * forward_idm
-  assert flops.step_flops(None, policy, relabels_again=True).model == 3 * forward_policy
+  assert flops.step_flops(idm, None).model == 3 * forward_idm
+  assert flops.step_flops(None, policy).model == 3 * forward_policy
 
 
 def test_rematerialisation_is_work_of_the_hardware_and_not_of_the_model():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from alpt_jax.data.mixture import Mixture, Stream
+from alpt_jax.data.mixture import Mixture, Stream, row_use
 from alpt_jax.errors import UserError
 
 
@@ -114,6 +114,110 @@ def test_a_rows_stream_is_known_without_the_hosts():
       assert [row for part in parts for row in origins(part)] == expected
 
 
+@pytest.mark.parametrize('group', [1, 2, 4, 8, 16])
+def test_groups_change_the_places_of_rows_and_nothing_else(group):
+  """Whatever the group, a step takes the same windows of the same streams."""
+  shares = (Fraction(1), Fraction(1, 4), Fraction(3, 4))
+  whole = Mixture(three_streams(shares), 16, seed=0)
+  grouped = Mixture(three_streams(shares), 16, seed=0, group=group)
+  for step in range(10):
+    assert grouped.rows(step) == whole.rows(step)
+    one, two = places(grouped.batch(step)), places(whole.batch(step))
+    for stream in range(3):
+      own = [[place for place in each if place[0] == stream] for each in (one, two)]
+      assert own[0] == own[1]
+
+
+def test_every_group_has_the_streams_shares_to_a_row_in_their_order():
+  """4 rows of the first stream, 1 and 3 of the others are dealt to two groups."""
+  shares = (Fraction(1), Fraction(1, 4), Fraction(3, 4))
+  mixture = Mixture(three_streams(shares), 8, seed=0, group=4)
+  # Dealt in pairs: 0 0, 0 0, 1 2, 2 2.
+  assert origins(mixture.batch(0)) == [0, 0, 1, 2, 0, 0, 2, 2]
+  assert origins(mixture.batch(3, host=1, num_hosts=2)) == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize('group', [1, 4, 32])
+def test_a_stream_may_have_less_than_a_row_of_a_group(group):
+  """41 games, a quarter of one labelled: 8 or 9 rows of 352 each, 2 or 3 labelled."""
+  pool = tiny.tiny_pool()
+  shares = [Fraction(1, 4), *[Fraction(1)] * 40, Fraction(3, 4)]
+  streams = [tiny.tiny_stream(pool, f'{i}', share) for i, share in enumerate(shares)]
+  mixture = Mixture(streams, 352, seed=0, group=group)
+  for step in range(3):
+    assert len(mixture.batch(step).idm_weight) == 352
+    assert min(count for _, count in mixture.rows(step)) >= 2
+
+
+@pytest.mark.parametrize('num_weights', [3, 42])
+def test_shares_of_any_fractions_are_exact_however_late(num_weights):
+  """The common denominator of many is beyond any machine's integers."""
+  shares = [Fraction(997 - 2 * i, 1000 - 3 * i) for i in range(num_weights)]
+  streams = [
+    tiny.tiny_stream(tiny.tiny_pool(), f'{i}', share) for i, share in enumerate(shares)
+  ]
+  mixture, late = Mixture(streams, 64, seed=0, group=32), 10**6
+  first, _ = mixture.rows(late)[-1]
+  assert abs(first - late * 64 * shares[-1] / sum(shares)) < 1
+  assert sum(count for _, count in mixture.rows(late)) == 64
+
+
+def test_going_on_counts_no_earlier_steps_again(monkeypatch):
+  """Of 40 streams most have no row of a host's 8 in a step."""
+  streams = [
+    Stream(f'{i}', _Counting(i), Fraction(1), 1.0, 1.0, False) for i in range(40)
+  ]
+  mixture = Mixture(streams, 64, seed=0, group=8)
+  mixture.batch(5, 1, 8)
+  monkeypatch.setattr(mixture, '_in_first_rows', None)
+  for step in range(6, 20):
+    mixture.batch(step, 1, 8)
+
+
+@pytest.fixture
+def alpt():
+  """Labels of the target, a source, all of the target: as `experiment/mixing.py`."""
+  pool = tiny.tiny_pool()
+  unlabelled = {'idm_weight': 0.0, 'relabel': True}
+  return [
+    tiny.tiny_stream(pool, 'labelled', Fraction(1, 4), policy_weight=0.0),
+    tiny.tiny_stream(pool, 'source', Fraction(1)),
+    tiny.tiny_stream(pool, 'target', Fraction(3, 4), **unlabelled),
+  ]
+
+
+@pytest.mark.parametrize(
+  ('batch_size', 'expected'),
+  [
+    # An eighth, a half, three eighths: 8 rows are cut without a rest.
+    (64, (8, (0, 5), (5, 8), (1, 8))),
+    # Of 4 rows the first has 0 or 1, the third 1 or 2.
+    (4, (4, (0, 3), (2, 4), (0, 4))),
+    (7, (7, (0, 5), (4, 7), (0, 7))),
+    (1000, (8, (0, 5), (5, 8), (1, 8))),
+  ],
+)
+def test_the_rows_that_each_part_of_a_step_needs(alpt, batch_size, expected):
+  assert row_use(alpt, batch_size) == expected
+
+
+def test_rows_that_nothing_relabels_are_none(alpt):
+  assert row_use(alpt[:2], 64).relabelled == (0, 0)
+
+
+@pytest.mark.parametrize('batch_size', [8, 9, 12, 20, 44])
+def test_rows_with_weight_lie_where_they_are_computed(alpt, batch_size):
+  use = row_use(alpt, batch_size)
+  mixture = Mixture(alpt, batch_size, seed=0, group=use.group)
+  for step in range(20):
+    batch = mixture.batch(step)
+    needed = batch.idm_weight, batch.relabel, batch.policy_weight
+    for weights, (begin, end) in zip(needed, use[1:], strict=True):
+      inside = np.arange(batch_size) % use.group
+      inside = (begin <= inside) & (inside < end)
+      assert not weights[~inside].any()
+
+
 @pytest.mark.parametrize('num_hosts', [2, 3, 8])
 def test_rows_that_cannot_be_shared_out_are_refused(num_hosts):
   mixture = Mixture(three_streams(), 7, seed=0)
@@ -197,19 +301,23 @@ class _Counting:
     )
 
 
+@pytest.mark.parametrize('group', [8, 4, 2])
 @pytest.mark.parametrize('num_hosts', [1, 2, 4])
-def test_a_host_takes_its_own_sequences_without_gaps_wherever_it_begins(num_hosts):
+def test_a_host_takes_its_own_sequences_without_gaps_wherever_it_begins(
+  num_hosts, group
+):
   shares = (Fraction(1), Fraction(1, 4), Fraction(3, 4))
   streams = [
     Stream(f'{i}', _Counting(i), share, 1.0, 1.0, False)
     for i, share in enumerate(shares)
   ]
   for host in range(num_hosts):
-    mixture = Mixture(streams, 8, seed=0)
+    mixture = Mixture(streams, 8, seed=0, group=group)
     next_places = [0, 0, 0]
     for step in range(40):
       batch = mixture.batch(step, host, num_hosts)
-      resumed = Mixture(streams, 8, seed=0).batch(step, host, num_hosts)
+      resumed = Mixture(streams, 8, seed=0, group=group)
+      resumed = resumed.batch(step, host, num_hosts)
       assert_equal_batches(batch, resumed)
       for stream, place in zip(
         origins(batch), batch.window.returns_to_go[:, 0].tolist(), strict=True

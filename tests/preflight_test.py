@@ -327,13 +327,18 @@ _TINY = (
   '--config.model.width=16',
   '--config.model.num_heads=2',
   '--config.model.num_layers=1',
-  '--config.training.batch_size=16',
+  '--config.training.batch_size=64',
 )
 
 
 @pytest.mark.slow
-def test_here_on_four_devices_the_gradients_are_reduced_and_nothing_else_is_sent():
-  out, _ = run_preflight('--topology=here', *_TINY)
+@pytest.mark.parametrize('microbatches', [1, 2])
+def test_here_on_four_devices_gradients_are_reduced_and_nothing_else_is_sent(
+  microbatches,
+):
+  """Eight groups of eight rows: two for each device, or one in each microbatch."""
+  parts = f'--config.execution.microbatches={microbatches}'
+  out, _ = run_preflight('--topology=here', *_TINY, parts)
   assert 'here: 4 x cpu, 1 hosts; mesh data 4 x fsdp 1' in out
   assert 'the peak of these devices is not known' in out
   kinds = {

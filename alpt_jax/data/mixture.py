@@ -3,9 +3,14 @@
 Streams have shares of the rows. Over the steps each gets exactly its share, and
 which stream a global row comes from depends on nothing but the step: resuming
 needs a step number and no state, and any number of hosts sees the same mixture.
+
+A batch may be dealt into groups of rows: in each of them all streams have their shares,
+to a row, in one order. What a part of the training step needs of a batch then lies at
+the same places of every group (`row_use`), on every device that holds whole groups.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,10 +20,14 @@ import numpy as np
 
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
-from alpt_jax.types import Batch, Window
+from alpt_jax.types import Batch, RowUse, Window
 
 # The seed of a run and the name of a stream: what its random order hangs on.
 OrderKey = tuple[int, str]
+
+
+# Of places in a set: half the memory, up to 4 billion transitions.
+_PLACES = np.uint32
 
 
 class Windows(Protocol):
@@ -39,7 +48,7 @@ class PoolWindows:
   def __init__(self, reader: WindowReader, ends: np.ndarray):
     """Draws from the windows whose last transitions are `ends` (`[M]` int)."""
     self.reader = reader
-    self.ends = np.asarray(ends)
+    self.ends = np.asarray(ends, _PLACES)
     self._epochs: dict[tuple[OrderKey, int], np.ndarray] = {}
 
   def take(self, first: int, count: int, key: OrderKey) -> Window:
@@ -58,7 +67,9 @@ class PoolWindows:
       seed, name = key
       number = int.from_bytes(name.encode(), 'big')
       rng = np.random.default_rng([seed, number, epoch])
-      self._epochs[key, epoch] = rng.permutation(len(self.ends))
+      self._epochs[key, epoch] = rng.permutation(
+        np.arange(len(self.ends), dtype=_PLACES)
+      )
     return self._epochs[key, epoch]
 
 
@@ -83,10 +94,77 @@ class Stream:
   relabel: bool
 
 
-class Mixture:
-  """Mixes streams into batches of `batch_size` windows (over all hosts)."""
+class Part(Protocol):
+  """What a stream is used for, with or without its windows."""
 
-  def __init__(self, streams: Sequence[Stream], batch_size: int, seed: int):
+  share: Fraction
+  idm_weight: float
+  policy_weight: float
+  relabel: bool
+
+
+# Rows of the largest group, and what a smaller one, which fits whole on more devices,
+# may cost more.
+_MOST_ROWS, _MORE = 32, Fraction(103, 100)
+
+
+def row_use(parts: Sequence[Part], batch_size: int) -> RowUse:
+  """How to deal out batches of `Mixture` so that a training step computes little.
+
+  Parts that the same model learns from should stand side by side. In a group their
+  rows vary by one from group to group, which small groups pay for.
+  """
+  sizes = [n for n in range(1, _MOST_ROWS + 1) if batch_size % n == 0]
+  uses = [_row_use(parts, batch_size, size) for size in sizes]
+  least = min(_cost(use) for use in uses)
+  return next(use for use in uses if _cost(use) <= _MORE * least)
+
+
+def _row_use(parts: Sequence[Part], batch_size: int, group: int) -> RowUse:
+  """The places of a group's rows that may have a part's weight in some step."""
+  bounds = [batch_size * bound for bound in _cumulative([p.share for p in parts])]
+  num_groups = batch_size // group
+
+  def places(used):
+    chosen = [k for k, part in enumerate(parts) if used(part)]
+    if not chosen:
+      return 0, 0
+    begin, end = math.floor(bounds[chosen[0]]), math.ceil(bounds[chosen[-1] + 1])
+    return begin // num_groups, -(-end // num_groups)
+
+  return RowUse(
+    group,
+    idm=places(lambda part: part.idm_weight),
+    relabelled=places(lambda part: part.relabel),
+    policy=places(lambda part: part.policy_weight),
+  )
+
+
+def _cost(use: RowUse) -> Fraction:
+  """Rows computed, where a backward pass costs two forward passes."""
+  weighted = ((3, use.idm), (1, use.relabelled), (3, use.policy))
+  return sum(Fraction(w * (end - begin), use.group) for w, (begin, end) in weighted)
+
+
+def _cumulative(shares: Sequence[Fraction]) -> list[Fraction]:
+  """0, and the part of all rows that each stream and those before it have."""
+  sums = [Fraction(0), *itertools.accumulate(map(Fraction, shares))]
+  return [each / sums[-1] for each in sums]
+
+
+class Mixture:
+  """Mixes streams into batches of `batch_size` windows (over all hosts).
+
+  Args:
+    streams: in the order that they have in every group of a batch.
+    batch_size: B.
+    seed: of the streams' order.
+    group: rows of a group, a divisor of B; default B.
+  """
+
+  def __init__(
+    self, streams: Sequence[Stream], batch_size: int, seed: int, group: int = 0
+  ):
     shares = [Fraction(stream.share) for stream in streams]
     for stream, share in zip(streams, shares, strict=True):
       if 0 < share * batch_size < sum(shares):
@@ -100,17 +178,23 @@ class Mixture:
     self._streams = tuple(streams)
     self._batch_size = batch_size
     self._seed = seed
-    self._cumulative = [sum(shares[: k + 1]) / sum(shares) for k in range(len(streams))]
+    self._group = group or batch_size
+    self._cumulative = _cumulative(shares)
     # (stream, host, hosts) -> (step, rows had before it), so that going on is free.
     self._taken: dict[tuple[int, int, int], tuple[int, int]] = {}
 
   def rows(self, step: int) -> list[tuple[int, int]]:
     """(first, count) of every stream's own sequence that a step consumes."""
-    firsts, lasts = (
-      np.diff([0, *(int(s * self._batch_size * c) for c in self._cumulative)])
-      for s in (step, step + 1)
-    )
-    return list(zip(firsts.tolist(), (lasts - firsts).tolist(), strict=True))
+    steps, indices = np.array([step, step + 1]), range(len(self._streams) + 1)
+    first, last = np.diff([self._bound(index, steps) for index in indices], axis=0).T
+    return list(zip(first.tolist(), (last - first).tolist(), strict=True))
+
+  def _bound(self, index: int, steps: np.ndarray) -> np.ndarray:
+    """`[...]` rows of all streams before one in so many steps."""
+    share = self._batch_size * self._cumulative[index]
+    largest = share.numerator * int(steps.max(initial=0))
+    exact = steps if largest < 2**63 else steps.astype(object)
+    return (exact * share.numerator // share.denominator).astype(np.int64)
 
   def batch(self, step: int, host: int = 0, num_hosts: int = 1) -> Batch:
     """The rows of one host of a step: its contiguous part of the global batch.
@@ -126,38 +210,55 @@ class Mixture:
         f'{self._batch_size}. Change it or the number of hosts.'
       )
     per_host = self._batch_size // num_hosts
-    wanted = range(host * per_host, (host + 1) * per_host)
-    parts, row = [], 0
-    for index, (first, count) in enumerate(self.rows(step)):
-      begin, end = max(row, wanted.start), min(row + count, wanted.stop)
-      if begin < end:
-        if self._streams[index].windows.is_per_host:
-          place = self.taken_by(index, step, host, num_hosts)
-          self._taken[index, host, num_hosts] = step + 1, place + end - begin
-        else:
-          place = first + begin - row
-        parts.append(self._read(index, place, end - begin))
-      row += count
-    return _concatenate(parts)
+    wanted = slice(host * per_host, (host + 1) * per_host)
+    stream_of = self._stream_of(step)
+    batch = None
+    for index, (first, _) in enumerate(self.rows(step)):
+      rows = np.flatnonzero(stream_of[wanted] == index)
+      if self._streams[index].windows.is_per_host:
+        place = self.taken_by(index, step, host, num_hosts)
+        self._taken[index, host, num_hosts] = step + 1, place + len(rows)
+      else:
+        place = first + np.count_nonzero(stream_of[: wanted.start] == index)
+      if len(rows):
+        part = self._read(index, place, len(rows))
+        batch = batch or _empty(part, per_host)
+        _fill(batch, rows, part)
+    return batch
+
+  def _stream_of(self, step: int) -> np.ndarray:
+    """`[B]` the stream that each row of a step comes from.
+
+    Stream after stream, its rows are dealt to the groups like cards.
+    """
+    counts = [count for _, count in self.rows(step)]
+    streams = np.repeat(np.arange(len(counts)), counts)
+    return streams.reshape(self._group, -1).T.ravel()
 
   def taken_by(self, index: int, step: int, host: int, num_hosts: int) -> int:
     """How many rows of a stream a host has had in all steps before `step`."""
     known = self._taken.get((index, host, num_hosts))
     if known is None or known[0] != step:
-      # Whole numbers, exact below 2**63: far beyond any run's steps times rows.
-      steps = np.arange(step + 1)
       per_host = self._batch_size // num_hosts
-      begin = np.maximum(self._rows_below(index, steps), host * per_host)
-      end = np.minimum(self._rows_below(index + 1, steps), (host + 1) * per_host)
-      known = step, int(np.maximum(end - begin, 0).sum())
+      begin, end = (
+        self._in_first_rows(index, step, rows)
+        for rows in (host * per_host, (host + 1) * per_host)
+      )
+      known = step, int((end - begin).sum())
       self._taken[index, host, num_hosts] = known
     return known[1]
 
-  def _rows_below(self, index: int, steps: np.ndarray) -> np.ndarray:
-    """How many rows of each step's batch belong to streams before `index`."""
-    share = self._cumulative[index - 1] if index else Fraction(0)
-    share *= self._batch_size
-    return np.diff(steps * share.numerator // share.denominator)
+  def _in_first_rows(self, index: int, num_steps: int, rows: int) -> np.ndarray:
+    """`[num_steps]` how many of the first `rows` rows of each step are a stream's."""
+    num_groups = self._batch_size // self._group
+    whole, rest = divmod(rows, self._group)
+    steps = np.arange(num_steps + 1)
+    dealt = np.diff([self._bound(each, steps) for each in (index, index + 1)])
+    # Of what is dealt before a stream's end each group has so many, and some one more.
+    each, more = np.divmod(dealt, num_groups)
+    before = whole * each + np.minimum(whole, more)
+    before += np.minimum(rest, each + (whole < more))
+    return before[1] - before[0]
 
   def _read(self, index: int, first: int, count: int) -> Batch:
     stream = self._streams[index]
@@ -169,9 +270,15 @@ class Mixture:
     )
 
 
-def _concatenate(parts: Sequence[Batch]) -> Batch:
-  windows = [part.window for part in parts]
-  return Batch(
-    Window(*(np.concatenate(arrays) for arrays in zip(*windows, strict=True))),
-    *(np.concatenate(arrays) for arrays in zip(*(p[1:] for p in parts), strict=True)),
-  )
+def _empty(like: Batch, num_rows: int) -> Batch:
+  """Room for a batch of rows like those of a part."""
+  window = (np.empty((num_rows, *leaf.shape[1:]), leaf.dtype) for leaf in like.window)
+  rest = (np.empty(num_rows, leaf.dtype) for leaf in like[1:])
+  return Batch(Window(*window), *rest)
+
+
+def _fill(batch: Batch, rows: np.ndarray, part: Batch) -> None:
+  for whole, leaf in zip(batch.window, part.window, strict=True):
+    whole[rows] = leaf
+  for whole, leaf in zip(batch[1:], part[1:], strict=True):
+    whole[rows] = leaf

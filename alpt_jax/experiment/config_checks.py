@@ -158,6 +158,12 @@ def _check_combinations(config, found: _Findings) -> None:
     'expected none, or one above 0 for the target and each source, found '
     f'{data.weights}',
   )
+  found.need(
+    data.labelled_share <= 0 or data.pool_policy_weight < 1 / data.labelled_share,
+    'data.pool_policy_weight',
+    'expected less than 1 / data.labelled_share, where nothing is left for the other '
+    f'rows of the target, found {data.pool_policy_weight}',
+  )
   batch_size, microbatches = config.training.batch_size, config.execution.microbatches
   found.need(
     microbatches < 1 or batch_size % microbatches == 0,

@@ -14,6 +14,7 @@ from alpt_jax.baselines import cql
 from alpt_jax.baselines.cql import Q_NETWORK, CQLConfig, CQLState
 from alpt_jax.baselines.quantile_network import QuantileNetwork
 from alpt_jax.errors import UserError
+from alpt_jax.experiment import mixing
 from alpt_jax.experiment.config import RunConfig, from_record
 from alpt_jax.methods import IDM, POLICY
 from alpt_jax.models import flops, layers
@@ -180,6 +181,7 @@ def build(
     loss_normalisation=config.training.loss_normalisation,
     shift=config.training.shift if idm else 0,
     microbatches=config.execution.microbatches,
+    rows=mixing.row_use(config),
   )
 
 
@@ -231,7 +233,7 @@ def flops_per_window(steps: Steps) -> flops.StepFlops | None:
   """What a step computes for each window; None where nobody has counted it."""
   if not isinstance(steps, StepConfig):
     return None
-  return flops.step_flops(steps.idm, steps.policy, steps.relabels_again)
+  return flops.step_flops(steps.idm, steps.policy, steps.rows)
 
 
 def placed_shapes(steps: Steps, example: Window, mesh) -> State:

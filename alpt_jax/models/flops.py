@@ -11,6 +11,7 @@ from alpt_jax import returns
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.embedding import num_observation_tokens
 from alpt_jax.models.inverse_dynamics import InverseDynamics
+from alpt_jax.types import EVERY_ROW, RowUse
 
 # Each transition of the policy's context is its patches, a return, action and reward.
 _EXTRA = 3
@@ -42,7 +43,7 @@ def forward_flops(model: InverseDynamics | DecisionTransformer) -> float:
   return 2.0 * (forward.ends + forward.blocks)
 
 
-def step_flops(idm, policy, relabels_again: bool = False) -> StepFlops | None:
+def step_flops(idm, policy, rows: RowUse = EVERY_ROW) -> StepFlops | None:
   """Operations of a joint training step, per window.
 
   A backward pass counts as two forward passes, which for the first layer, whose input
@@ -52,22 +53,24 @@ def step_flops(idm, policy, relabels_again: bool = False) -> StepFlops | None:
   Args:
     idm: the labeller, or None for a method without one.
     policy: the decision transformer, or None where the IDM is trained alone.
-    relabels_again: whether labels come from a pass of their own, without gradient;
-      else from the logits that the IDM learns by. Read only where there are both.
+    rows: which of a batch's rows each model learns from, and the labeller labels, a few
+      of which may have no weight; none is labelled where there is only one model.
 
   Returns:
     None for other models, which nobody has counted.
   """
-  models = [model for model in (idm, policy) if model is not None]
-  if not all(isinstance(m, InverseDynamics | DecisionTransformer) for m in models):
-    return None
-  total = sum(3 * forward_flops(model) for model in models)
-  if relabels_again and len(models) == 2:
-    total += forward_flops(idm)
-  again = 0.0
-  for model in models:
-    forward = _forward(model)
-    again += 2.0 * model.remat * (forward.blocks - forward.unread)
+  total = again = 0.0
+  for model, (begin, end) in ((idm, rows.idm), (policy, rows.policy)):
+    if model is None:
+      continue
+    if not isinstance(model, InverseDynamics | DecisionTransformer):
+      return None
+    share, forward = (end - begin) / rows.group, _forward(model)
+    total += share * 3 * forward_flops(model)
+    again += share * 2.0 * model.remat * (forward.blocks - forward.unread)
+  if idm is not None and policy is not None:
+    begin, end = rows.relabelled
+    total += (end - begin) / rows.group * forward_flops(idm)
   return StepFlops(total, total + again)
 
 
@@ -89,20 +92,34 @@ def decision_flops(policy: DecisionTransformer) -> float:
   return 2.0 * (ends + prefix + rest)
 
 
+def sequences(model: InverseDynamics | DecisionTransformer) -> tuple[int, int]:
+  """(sequences of a window, N) of what a model's blocks see; only fields are read."""
+  patches = _patches(model)
+  if isinstance(model, DecisionTransformer):
+    # The last reward is left out.
+    return 1, model.context * (patches + _EXTRA) - 1
+  if model.form == 'pair':
+    return model.num_transitions, patches + 1
+  return 1, _frames(model) * patches + model.num_transitions
+
+
 def _forward(model) -> _Forward:
   return _of_idm(model) if isinstance(model, InverseDynamics) else _of_policy(model)
 
 
 def _of_idm(idm: InverseDynamics) -> _Forward:
-  length, patches = idm.num_transitions, _patches(idm)
-  # Changes are further channels beside the pixels, and spare the last frame.
-  frames, channels = (length + 1, 1) if idm.form == 'frames' else (length, 2)
-  ends = _observations(idm, frames, channels) + length * idm.width * idm.num_actions
-  if idm.form == 'pair':
-    blocks, unread = _blocks(idm, patches + 1, 1)
-    return _Forward(ends, length * blocks, length * unread)
-  tokens = frames * patches + length
-  return _Forward(ends, *_blocks(idm, tokens, length))
+  length, (count, tokens) = idm.num_transitions, sequences(idm)
+  # Changes are further channels beside the pixels.
+  channels = 1 if idm.form == 'frames' else 2
+  ends = _observations(idm, _frames(idm), channels)
+  ends += length * idm.width * idm.num_actions
+  blocks, unread = _blocks(idm, tokens, length // count)
+  return _Forward(ends, count * blocks, count * unread)
+
+
+def _frames(idm: InverseDynamics) -> int:
+  """Of a window; changes spare the last one."""
+  return idm.num_transitions + (idm.form == 'frames')
 
 
 def _of_policy(policy: DecisionTransformer) -> _Forward:
@@ -110,8 +127,8 @@ def _of_policy(policy: DecisionTransformer) -> _Forward:
   classes = policy.num_actions + returns.NUM_REWARD_TOKENS
   classes += (high - low) * policy.sees_returns
   ends = _observations(policy, policy.context) + policy.context * policy.width * classes
-  # The last reward is left out; of each transition three tokens are read.
-  tokens = policy.context * (_patches(policy) + _EXTRA) - 1
+  # Of each transition three tokens are read.
+  _, tokens = sequences(policy)
   return _Forward(ends, *_blocks(policy, tokens, policy.context * 3))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from alpt_jax.experiment import models
 from alpt_jax.preflight.collectives import Collective, read_collectives
 from alpt_jax.preflight.program import Compiled, Program
+from alpt_jax.training.step import StepConfig
 
 
 class Memory(NamedTuple):
@@ -149,11 +150,22 @@ def step_flops(program: Program) -> float | None:
 def _expected(program: Program) -> set[str]:
   """Gradients and sums of losses are reduced; a split state is gathered, too.
 
-  That may go round in a ring, in permutes that hide behind the product.
+  That may go round in a ring, in permutes that hide behind the product. Where a device
+  has no whole groups of rows (`types.RowUse`), some rows change their device.
   """
-  if program.mesh.shape['fsdp'] == 1:
-    return {'all-reduce'}
-  return {'all-reduce', 'all-gather', 'reduce-scatter', 'collective-permute'}
+  expected = {'all-reduce'}
+  if program.mesh.shape['fsdp'] > 1:
+    expected |= {'all-gather', 'reduce-scatter', 'collective-permute'}
+  if not _holds_whole_groups(program):
+    expected |= {'all-gather', 'all-to-all', 'collective-permute'}
+  return expected
+
+
+def _holds_whole_groups(program: Program) -> bool:
+  if not isinstance(program.steps, StepConfig):
+    return True
+  parts = program.mesh.size * program.steps.microbatches
+  return program.config.training.batch_size % (parts * program.steps.rows.group) == 0
 
 
 def _memory(program: Program, account) -> Memory:

@@ -69,6 +69,13 @@ def place_batch(batch, mesh: Mesh):
   )
 
 
+def spread_rows(rows, mesh: Mesh | None):
+  """Splits computed rows (inside a jitted function) as a batch is split."""
+  if mesh is None or mesh.size == 1:
+    return rows
+  return jax.lax.with_sharding_constraint(rows, batch_sharding(mesh))
+
+
 def place_state(state, mesh: Mesh):
   """Puts a state, however it lies, where `state_shardings` wants it."""
   return jax.jit(_same, out_shardings=state_shardings(state, mesh))(state)

@@ -1,9 +1,9 @@
 """The one joint training step: the IDM learns, relabels, and the DT learns.
 
 Pure: (state, batch, key) -> (state, metrics). Which rows teach what is data in
-the batch, so all methods of one shape share one compiled program; a method
-without an IDM is the same step without its first half, an IDM that is pretrained
-alone the same without its second.
+the batch, so all methods of one shape and one order of rows share one compiled
+program; a method without an IDM is the same step without its first half, an IDM that
+is pretrained alone the same without its second.
 """
 
 import dataclasses
@@ -23,7 +23,8 @@ from alpt_jax.training import sharding
 from alpt_jax.training.augment import random_shift
 from alpt_jax.training.microbatches import in_parts, summed_gradients
 from alpt_jax.training.optimizer import OptimizerConfig, make_optimizer
-from alpt_jax.types import Batch, PseudoLabels, Window
+from alpt_jax.training.rows import Rows
+from alpt_jax.types import EVERY_ROW, Batch, PseudoLabels, RowUse, Window
 
 
 class TrainState(NamedTuple):
@@ -48,6 +49,8 @@ class StepConfig:
     loss_normalisation: 'token' or 'notebook' (see losses.py).
     shift: pixels by which each window that the IDM learns from is shifted at random.
     microbatches: equal parts of a batch, computed one after the other.
+    rows: which rows of a batch each half reads; those that it leaves out must have no
+      weight there.
   """
 
   idm: InverseDynamics | None
@@ -58,14 +61,7 @@ class StepConfig:
   loss_normalisation: str = 'token'
   shift: int = 0
   microbatches: int = 1
-
-  @property
-  def relabels_again(self) -> bool:
-    """Whether labels come from a pass of their own, without gradient.
-
-    Labels are those of the whole model, for the window as it was recorded.
-    """
-    return self.idm is not None and bool(self.idm.dropout or self.shift)
+  rows: RowUse = EVERY_ROW
 
   @property
   def models(self) -> dict[str, Any]:
@@ -109,25 +105,30 @@ def make_joint_step(config: StepConfig, mesh: Mesh | None = None):
   compiled program. The key stays the same all run long: the step number is folded
   in. The given state's buffers are reused for the result.
   """
-  return sharding.jit_step(functools.partial(joint_step, config), mesh)
+  return sharding.jit_step(functools.partial(joint_step, config, mesh=mesh), mesh)
 
 
-def joint_step(config: StepConfig, state: TrainState, batch: Batch, key):
+def joint_step(
+  config: StepConfig, state: TrainState, batch: Batch, key, mesh: Mesh | None = None
+):
   """One update of every model of `config` (Table 1 of the paper).
+
+  Each half computes its own rows alone (`config.rows`). On a mesh they are spread over
+  all devices again.
 
   Returns the new state and scalar float32 metrics.
   """
   keys = jax.random.split(jax.random.fold_in(key, state.step), 4)
   metrics, gradients = {}, {}
-  window = batch.window
-  labels = PseudoLabels(window.actions, window.is_labelled.astype(jnp.float32), None)
+  rows = functools.partial(_rows, config, mesh)
   if config.idm is not None:
-    gradients[IDM], logits, metrics = _idm_half(config, state, batch, keys)
-    if config.policy is not None:
-      labels = _pseudo_labels(config, state, window, logits, keys[1])
+    part = _taken(rows(config.rows.idm), batch)
+    gradients[IDM], metrics = _idm_half(config, state, part, keys)
   if config.policy is not None:
+    labels = _labels(config, state, batch.window, rows, keys[1])
+    mine = rows(config.rows.policy)
     gradients[POLICY], policy_metrics = _policy_half(
-      config, state, batch, labels, keys[2]
+      config, state, _taken(mine, batch), mine.take(labels), keys[2]
     )
     metrics |= policy_metrics
   params, opt_state = {}, {}
@@ -148,8 +149,24 @@ class _Target(NamedTuple):
   weights: jax.Array  # [...] float32
 
 
+def _rows(config: StepConfig, mesh: Mesh | None, places: tuple[int, int]) -> Rows:
+  """Places of a batch's groups; every device has as many rows in every microbatch."""
+  multiple = (mesh.size if mesh else 1) * config.microbatches
+  return Rows(config.rows.group, *places, multiple, mesh)
+
+
+def _taken(rows: Rows, batch: Batch) -> Batch:
+  """Some rows of a batch; padding has no weight."""
+  return Batch(
+    rows.take(batch.window),
+    rows.take_weights(batch.idm_weight),
+    rows.take_weights(batch.policy_weight),
+    rows.take(batch.relabel),
+  )
+
+
 def _idm_half(config: StepConfig, state: TrainState, batch: Batch, keys):
-  """`(gradients, logits [B, T, A], metrics)` of the labeller.
+  """`(gradients, metrics)` of the labeller.
 
   Equation 4 over the recorded transitions of rows that teach the IDM.
   """
@@ -168,24 +185,31 @@ def _idm_half(config: StepConfig, state: TrainState, batch: Batch, keys):
     loss = losses.cross_entropy(logits, *target, total=total)
     guesses = jnp.where(allowed[:, None], logits, -jnp.inf).argmax(-1)
     accuracy = losses.accuracy(guesses, *target, total=total)
-    return loss, ({'idm_loss': loss, 'idm_train_accuracy': accuracy}, logits)
+    return loss, ({'idm_loss': loss, 'idm_train_accuracy': accuracy}, ())
 
   rows = (_idm_inputs(window), target, window.allowed)
-  gradient, metrics, logits = summed_gradients(
+  gradient, metrics, _ = summed_gradients(
     loss_fn, state.params[IDM], rows, keys[0], config.microbatches
   )
-  return gradient, logits, metrics
+  return gradient, metrics
 
 
-def _pseudo_labels(config: StepConfig, state: TrainState, window: Window, logits, key):
-  """Fills in a window's missing actions; `logits` are those that the IDM learnt by."""
-  if config.relabels_again:
-    apply_fn = functools.partial(config.idm.apply, {'params': state.params[IDM]})
-    logits = in_parts(
-      lambda inputs: apply_fn(*inputs), _idm_inputs(window), config.microbatches
-    )
+def _labels(config: StepConfig, state: TrainState, window: Window, rows, key):
+  """What the policy learns of every transition: its recorded action or the IDM's guess.
+
+  Guesses are those of the whole model, without dropout and before its update, for the
+  window as it was recorded. Of rows that are not relabelled they mean nothing.
+  """
+  begin, end = config.rows.relabelled
+  if config.idm is None or begin == end:
+    known = window.is_labelled.astype(jnp.float32)
+    return PseudoLabels(window.actions, known, None)
+  mine = rows((begin, end))
+  apply_fn = functools.partial(config.idm.apply, {'params': state.params[IDM]})
+  inputs = mine.take(_idm_inputs(window))
+  logits = in_parts(lambda part: apply_fn(*part), inputs, config.microbatches)
   return relabel.pseudo_label(
-    logits,
+    mine.put_back(logits, window.valid),
     window.actions,
     window.is_labelled,
     window.allowed,
