@@ -44,6 +44,8 @@ setuptools.setup(
     # Reads and writes datasets only; never the CUDA build beside CUDA JAX.
     f'tensorflow-cpu>=2.18; {_X86_LINUX}',
     f'tensorflow>=2.18; {_NOT_X86_LINUX}',
+    # Reads and writes packed sets; Python has it itself from 3.14 on.
+    'zstandard>=0.22',
   ],
   extras_require={
     'cuda': ['jax[cuda12]>=0.10'],

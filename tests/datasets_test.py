@@ -1,6 +1,7 @@
 """A run's data: what each method is shown, and what is refused."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -63,7 +64,10 @@ def test_alpt_shares_its_rows_as_the_design_says(root):
   'text',
   [
     'sources=blocked+tunneled',
+    'method=alpt,phase=sources',
+    'method=dt1',
     'method=dt1-idm',
+    'method=dt1-idm,phase=finetune',
     'method=alpt-idm,phase=pretrain',
     'method=dt5-ret',
     'method=oracle',
@@ -89,6 +93,17 @@ def test_weights_share_out_the_batch(root):
   assert (np.bincount(rows['environment']) * 8 == num_rows * np.array([1, 2, 5])).all()
   target = rows['environment'] == 0
   assert (rows['idm_weight'][target] == 1).sum() * 4 == target.sum()
+
+
+def test_small_weights_count_as_they_are(root):
+  """2,500 to 1, and 5 to 3."""
+  config = _config(root, 'sources=tunneled', weights=(1.0, 0.0004))
+  labelled, source, target = mixing.parts(config)
+  assert source.share / (labelled.share + source.share + target.share) == (
+    Fraction(1, 2501)
+  )
+  thirds = mixing.parts(_config(root, 'sources=tunneled', weights=(5.0, 3.0)))
+  assert thirds[1].share / sum(part.share for part in thirds) == Fraction(3, 8)
 
 
 def test_labelled_rows_do_not_count_twice_for_a_policy_that_relabels(root):

@@ -13,25 +13,22 @@ It is written under a temporary name and renamed when complete, so a folder with
 a manifest is a whole pool.
 """
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from alpt_jax import returns
-from alpt_jax.data.checks import check_episode
+from alpt_jax.data import pool_files
 from alpt_jax.errors import UserError
 from alpt_jax.partial import PARTIAL, writer_name
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
-
-FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +38,8 @@ class Pool:
   Attributes:
     spec: the environment they come from.
     observations: `[N + E, ...]`; transition n of episode e starts at row n + e.
+      Anything that has a shape and a dtype and gives an array for a slice or for
+      integers (`data/packed.py`).
     actions: `[N]` int32, own numbering; 0 where `is_labelled` is False.
     rewards: `[N]` float32, raw.
     discounts: `[N]` float32.
@@ -89,7 +88,8 @@ class Pool:
 
   def transitions_of(self, episodes: np.ndarray) -> np.ndarray:
     """Sorted indices of all transitions of some episodes."""
-    return np.flatnonzero(np.isin(self.episode_of, episodes))
+    is_wanted = np.isin(np.arange(self.num_episodes), episodes)
+    return np.flatnonzero(np.repeat(is_wanted, self.lengths))
 
   def episode(self, index: int) -> Episode:
     """One episode as it was recorded (hidden actions are 0)."""
@@ -124,95 +124,54 @@ def write_pool(
     UserError: an episode does not fit `spec` (episode, step and field named), there
       is none, or `folder` holds something else than a pool.
   """
+  with whole_folder(folder, replace=replace) as partial:
+    with open(partial / 'observations.raw', 'wb') as file:
+      counts = pool_files.write_arrays(partial, spec, episodes, file.write, f'{folder}')
+    pool_files.finish_array(
+      partial, 'observations', *pool_files.forms(spec, *counts)['observations']
+    )
+    manifest = pool_files.describe(partial, spec, *counts)
+    (partial / pool_files.MANIFEST).write_text(pool_files.to_text(manifest))
+  return open_pool(folder)
+
+
+@contextlib.contextmanager
+def whole_folder(
+  folder: str | os.PathLike, *, replace: bool = True
+) -> Iterator[pathlib.Path]:
+  """Gives a folder to fill that takes its name when all went well.
+
+  Args:
+    folder: where the episodes shall be.
+    replace: as in `write_pool`.
+
+  Raises:
+    UserError: `folder` holds something that is no recorded set.
+  """
   folder = pathlib.Path(folder)
   _check_replaceable(folder)
   partial = folder.with_name(f'{folder.name}.{PARTIAL}{writer_name()}')
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
-    lengths = _append_arrays(partial, spec, episodes)
-    if not lengths:
-      raise UserError(f'{folder}: a pool needs at least one episode, got none.')
-    num_transitions = int(sum(lengths))
-    np.save(partial / 'lengths.npy', np.array(lengths, np.int64))
-    forms = _forms(spec, num_transitions, len(lengths))
-    for name, form in forms.items():
-      if name != 'lengths':
-        _finish_array(partial, name, *form)
-    manifest = {
-      'format': FORMAT,
-      'environment': spec.to_dict(),
-      'num_episodes': len(lengths),
-      'num_transitions': num_transitions,
-      'sha256': {name: _sha256(partial / f'{name}.npy') for name in forms},
-    }
-    (partial / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n')
+    yield partial
     if replace:
       shutil.rmtree(folder, ignore_errors=True)
     try:
       os.replace(partial, folder)
     except OSError:  # a faster process's stands there, or the disk failed
-      if replace or not (folder / 'manifest.json').is_file():
+      if replace or not (folder / pool_files.MANIFEST).is_file():
         raise
   finally:
     shutil.rmtree(partial, ignore_errors=True)
-  return open_pool(folder)
-
-
-def _forms(spec: EnvironmentSpec, num_transitions: int, num_episodes: int):
-  """The dtype and shape of every array of a pool."""
-  row, num_rows = spec.observation, num_transitions + num_episodes
-  return {
-    'observations': (np.dtype(row.dtype), (num_rows, *row.shape)),
-    'actions': (np.dtype('int32'), (num_transitions,)),
-    'rewards': (np.dtype('float32'), (num_transitions,)),
-    'discounts': (np.dtype('float32'), (num_transitions,)),
-    'lengths': (np.dtype('int64'), (num_episodes,)),
-  }
 
 
 def _check_replaceable(folder: pathlib.Path) -> None:
   """Keeps a mistyped name from deleting somebody's folder."""
-  if not folder.exists() or (folder / 'manifest.json').is_file():
+  if not folder.exists() or (folder / pool_files.MANIFEST).is_file():
     return
   if not folder.is_dir() or any(folder.iterdir()):
     raise UserError(f'{folder}: exists and is not a pool. Name another or remove it.')
-
-
-def _append_arrays(partial, spec, episodes) -> list[int]:
-  """Streams the checked episodes into raw files; returns their lengths."""
-  lengths = []
-  with (
-    open(partial / 'observations.raw', 'wb') as observations,
-    open(partial / 'actions.raw', 'wb') as actions,
-    open(partial / 'rewards.raw', 'wb') as rewards,
-    open(partial / 'discounts.raw', 'wb') as discounts,
-  ):
-    for index, episode in enumerate(episodes):
-      episode = check_episode(episode, spec, f'episode {index}')
-      observations.write(episode.observations.tobytes())
-      actions.write(episode.actions.tobytes())
-      rewards.write(episode.rewards.tobytes())
-      discounts.write(episode.discounts.tobytes())
-      lengths.append(len(episode.actions))
-  return lengths
-
-
-def _finish_array(partial, name, dtype, shape) -> None:
-  """Turns a raw file into a `.npy` file of a known shape."""
-  raw = partial / f'{name}.raw'
-  with open(partial / f'{name}.npy', 'wb') as file, open(raw, 'rb') as source:
-    np.lib.format.write_array_header_1_0(
-      file,
-      {'descr': dtype.str, 'fortran_order': False, 'shape': shape},
-    )
-    shutil.copyfileobj(source, file)
-  raw.unlink()
-
-
-def _sha256(path: pathlib.Path) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def open_pool(folder: str | os.PathLike) -> Pool:
@@ -223,72 +182,19 @@ def open_pool(folder: str | os.PathLike) -> Pool:
       or of another form than the manifest says.
   """
   folder = pathlib.Path(folder)
-  path = folder / 'manifest.json'
-  if not path.is_file():
-    raise UserError(f'{folder}: not a pool, manifest.json is missing. Record it anew.')
-  text = path.read_text()
-  manifest = _manifest(path, text)
-  if manifest.get('format') != FORMAT:
-    raise UserError(
-      f'{path}: field format: expected {FORMAT}, found {manifest.get("format")!r}. '
-      'Record or convert the dataset with this version.'
-    )
-  spec = _environment(path, manifest)
-  num_transitions, num_episodes = manifest['num_transitions'], manifest['num_episodes']
-  forms = _forms(spec, num_transitions, num_episodes)
-  arrays = {name: _array(folder / f'{name}.npy', *form) for name, form in forms.items()}
+  text, manifest = pool_files.read_manifest(folder)
+  spec, array_forms = pool_files.check_manifest(folder / pool_files.MANIFEST, manifest)
+  arrays = {
+    name: pool_files.open_array(folder, name, *form)
+    for name, form in array_forms.items()
+  }
   observations = arrays.pop('observations')
   for name in arrays:  # not the observations, which may be many gigabytes
-    _check_unchanged(folder / f'{name}.npy', manifest)
+    pool_files.check_unchanged(folder / f'{name}.npy', manifest['sha256'])
   return Pool(
     spec=spec,
     observations=observations,
-    is_labelled=np.ones(num_transitions, bool),
-    manifest_hash=hashlib.sha256(text.encode()).hexdigest()[:16],
+    is_labelled=np.ones(manifest['num_transitions'], bool),
+    manifest_hash=pool_files.hash_of(text),
     **{name: np.array(array) for name, array in arrays.items()},
   )
-
-
-def _manifest(path: pathlib.Path, text: str) -> dict:
-  """The manifest as a dictionary that holds the counts of a pool."""
-  try:
-    manifest = json.loads(text)
-    if manifest.get('format') == FORMAT:  # others may have other fields
-      _ = manifest['num_transitions'] + manifest['num_episodes']
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise UserError(
-      f'{path}: not the manifest of a pool ({error!r}). Record it anew.'
-    ) from error
-  return manifest
-
-
-def _check_unchanged(path: pathlib.Path, manifest: dict) -> None:
-  if _sha256(path) != manifest.get('sha256', {}).get(path.stem):
-    raise UserError(
-      f'{path}: changed since it was written: its sha256 is not the one in '
-      'manifest.json. Record the dataset anew.'
-    )
-
-
-def _array(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-  """One memory-mapped array of a pool, of the form that its manifest says."""
-  try:
-    array = np.load(path, mmap_mode='r')
-  except (OSError, ValueError, EOFError) as error:
-    raise UserError(f'{path}: damaged ({error}). Record it anew.') from error
-  if array.dtype != dtype or array.shape != shape:
-    raise UserError(
-      f'{path}: expected {dtype} {list(shape)} by the manifest, found {array.dtype} '
-      f'{list(array.shape)}. The pool is damaged: record it anew.'
-    )
-  return array
-
-
-def _environment(path: pathlib.Path, manifest: dict) -> EnvironmentSpec:
-  try:
-    return EnvironmentSpec.from_dict(manifest['environment'])
-  except (KeyError, TypeError, AttributeError) as error:
-    raise UserError(
-      f'{path}: field environment: not an environment of this version ({error!r}). '
-      'Record or convert the dataset with this version.'
-    ) from error

@@ -5,13 +5,14 @@
 
 Windows stay encoded until the last moment: 1 KB a frame in the shuffle buffer
 instead of 7, and resuming skips windows before their frames are decoded. The
-sequence is a function of (manifest, labels, seed, host, number of hosts) and the
-settings here, whatever the number of threads.
+sequence is a function of (manifest, labels, seed, host, number of hosts, number of
+streams) and the settings here, whatever the number of threads.
 
 One of the three files that need TensorFlow.
 """
 
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Literal
 
@@ -30,14 +31,24 @@ from alpt_jax.types import Window
 # each window; fewer windows would cost more reading each, more a longer resume.
 BLOCK = 131_072
 _VISITS = 2
-# Encoded windows that are mixed, 6 KB each: a hundred episodes' worth at least.
+# Encoded windows that are mixed, 4 to 6 KB each: a hundred episodes' worth at least,
+# and with many streams so many in all of them.
 _SHUFFLED = 4_096
+_SHUFFLED_IN_ALL = 32_768
 # Windows decoded by one call: single calls cost half as much again as the decoding.
 _GROUP = 16
 # Windows taken from one shard before the next one's turn.
 _TURN = 16
-_THREADS = 2
 _READ_BYTES = 1 << 20
+# Streams of a process up to which each reads two shards at a time, and decodes with
+# so many threads. More keep the cores busy without: 41 streams had 540 threads and
+# took a tenth more CPU time for a window.
+_FEW = 4
+_THREADS = 2
+
+# All of this process; what a stream uses depends on how many there are, never what it
+# gives.
+_streams = weakref.WeakSet()
 
 _FEATURES = {
   name: tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
@@ -48,6 +59,14 @@ _FEATURES = {
     ('discounts', tf.float32),
   )
 }
+
+
+def num_shuffled(num_streams: int) -> int:
+  """How many windows each of so many streams mixes: their memory has a limit.
+
+  4,096 for up to 8 streams, 799 for 41.
+  """
+  return min(_SHUFFLED, max(_GROUP, _SHUFFLED_IN_ALL // num_streams))
 
 
 class ShardStream:
@@ -71,7 +90,8 @@ class ShardStream:
     labels: Labels | Literal['all'] | None = None,
     heldout: Sequence[int] = (),
     block: int = BLOCK,
-    num_threads: int = _THREADS,
+    num_threads: int | None = None,
+    num_streams: int = 1,
   ):
     """Opens nothing yet, but looks whether the files are those that were scanned.
 
@@ -87,7 +107,10 @@ class ShardStream:
       labels: whose actions are known: those of a label file, 'all' or None.
       heldout: episodes that are never shown.
       block: at most so many windows per block; small sets have smaller ones.
-      num_threads: that decode frames; does not change the sequence.
+      num_threads: that decode frames, by default as the number of streams suggests;
+        does not change the sequence.
+      num_streams: of the mixture. Beyond 8 each mixes fewer windows (`num_shuffled`),
+        so this belongs to what the sequence is a function of.
 
     Raises:
       UserError: a file is missing or has another size, the labels belong to another
@@ -113,6 +136,8 @@ class ShardStream:
     self._environment = environment
     self._length = window_length
     self._threads = num_threads
+    self._shuffled = num_shuffled(num_streams)
+    _streams.add(self)
     self._groups = None
     self._next = -1
     self._rest: list[np.ndarray] = []
@@ -217,13 +242,13 @@ class ShardStream:
     dataset = dataset.map(planned).flat_map(self._encoded_groups)
     # Before anything is decoded: this is what resuming costs.
     dataset = dataset.skip(num_skipped)
-    dataset = dataset.map(
-      self._decoded, num_parallel_calls=self._threads, deterministic=True
-    )
+    are_few = len(_streams) <= _FEW
+    threads = self._threads or (_THREADS if are_few else 1)
+    dataset = dataset.map(self._decoded, num_parallel_calls=threads, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False
-    return dataset.prefetch(2 * self._threads).with_options(options)
+    return dataset.prefetch(2 * threads if are_few else 1).with_options(options)
 
   def _encoded_groups(
     self, block, paths, offsets, splits, steps, transitions, seed
@@ -246,14 +271,16 @@ class ShardStream:
       ).unbatch()
 
     num_visits = self._blocks.num_visits
+    # The order is the same without threads.
+    are_few = len(_streams) <= _FEW
+    threads = {'num_parallel_calls': num_visits, 'deterministic': True}
     windows = tf.data.Dataset.range(num_visits).interleave(
       of_visit,
       cycle_length=num_visits,
       block_length=_TURN,
-      num_parallel_calls=num_visits,
-      deterministic=True,
+      **(threads if are_few else {}),
     )
-    windows = windows.shuffle(_SHUFFLED, seed, reshuffle_each_iteration=False)
+    windows = windows.shuffle(self._shuffled, seed, reshuffle_each_iteration=False)
     groups = windows.batch(_GROUP, drop_remainder=True)
     return groups.map(lambda *arrays: (block, *arrays))
 

@@ -2,15 +2,17 @@
 
 import dataclasses
 import pathlib
-from fractions import Fraction
 
 import numpy as np
 
 from alpt_jax import methods, specs
 from alpt_jax.data import labels as labelling
-from alpt_jax.data.mixture import Mixture, Stream, Windows
-from alpt_jax.data.pool import Pool, open_pool
+from alpt_jax.data.mixture import Mixture, Stream
+from alpt_jax.data.packed import open_recorded
+from alpt_jax.data.pool import Pool
+from alpt_jax.data.pool_files import MANIFEST
 from alpt_jax.errors import UserError
+from alpt_jax.experiment import mixing
 from alpt_jax.experiment.config import DataConfig, RunConfig
 from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
 from alpt_jax.experiment.shard_set import ShardSet
@@ -19,16 +21,14 @@ from alpt_jax.types import EvaluationWindows, Window
 
 
 def open_dataset(folder: str | pathlib.Path) -> Pool:
-  """Opens a recorded dataset: its pool, made from its RLDS files when missing.
+  """Opens a recorded dataset: its pool or packed set, or a pool made of its RLDS files.
 
   Raises:
     UserError: the folder is missing, empty, not a dataset, or damaged.
   """
   folder = pathlib.Path(folder)
-  if (folder / 'manifest.json').is_file():
-    return open_pool(folder)
-  if (folder / 'pool' / 'manifest.json').is_file():
-    return open_pool(folder / 'pool')
+  if store := recorded_store(folder):
+    return open_recorded(store)
   if not folder.is_dir():
     raise UserError(
       f'{folder}: no such dataset folder. Record it with bin/record, or, for RL '
@@ -41,8 +41,14 @@ def open_dataset(folder: str | pathlib.Path) -> Pool:
   return rlds.to_pool(folder, folder / 'pool')
 
 
+def recorded_store(folder: pathlib.Path) -> pathlib.Path | None:
+  """Where a dataset folder holds a pool or a packed set; None where it does not."""
+  places = (folder, folder / 'pool', folder / 'packed')
+  return next((place for place in places if (place / MANIFEST).is_file()), None)
+
+
 def open_set(folder: str, config: DataConfig) -> RecordedSet:
-  """Opens whatever a folder holds: a pool, RLDS files or RL Unplugged shards.
+  """Opens whatever a folder holds: a pool, packed or not, RLDS files or shards.
 
   Raises:
     UserError: as `open_dataset`, or the shards cannot be read.
@@ -198,52 +204,34 @@ def _form(spec: EnvironmentSpec) -> str:
 def make_mixture(
   config: RunConfig, data: RunData, host: int = 0, num_hosts: int = 1
 ) -> Mixture:
-  """The streams that train a method in its phase (Table 2), with their shares.
-
-  Source environments and the target have equal shares, or those that `data.weights`
-  gives them. Within the target the
-  labelled segments have a share of their own, as a random window almost never
-  meets one. Unless `data.pool_policy_weight` says otherwise they do not count
-  again for the DT where it is relabelled: the target stream already runs over
-  D+ and D- uniformly, recorded actions included, and weighs as much more as makes
-  the target's share of the DT's loss equal to a source's. A DT that is never
-  relabelled learns actions from the labelled rows, which always count in full.
-  """
+  """The streams that train a method in its phase, with their shares (`mixing.py`)."""
+  view = View(
+    data.vocabulary, 0, config.model.num_transitions, config.seed, host, num_hosts
+  )
   uses = methods.parts(config.method, config.phase)
-  length = config.model.num_transitions
-  view = View(data.vocabulary, 0, length, config.seed, host, num_hosts)
-  weights = config.data.weights or [1.0] * (1 + len(data.sources))
-  own, *others = (Fraction(weight).limit_denominator(1000) for weight in weights)
+  is_hidden = not methods.get(config.method).all_labelled
   streams = []
-  if 'source' in uses:
-    for index, source in enumerate(data.sources):
-      windows = source.windows(view._replace(environment=index + 1), None, False)
-      name = f'source {index}'
-      streams.append(_stream(name, windows, others[index], uses['source']))
-  share = Fraction(config.data.labelled_share).limit_denominator(1000)
-  share = {'labelled': share, 'target': 1 - share}
-  # An IDM that is trained alone sees sources and labels in the proportion that it
-  # sees them in beside a DT; whatever else learns from one part has all the rows.
-  is_idm_alone = not any(use.policy for use in uses.values())
-  if len(uses.keys() & share.keys()) == 1 and not is_idm_alone:
-    share = dict.fromkeys(share, Fraction(1))
-  pool_weight = target_weight = 1.0
-  if 'labelled' in uses and 'target' in uses and uses['target'].relabel:
-    pool_weight = config.data.pool_policy_weight
-    target_weight = (1 - float(share['labelled']) * pool_weight) / float(
-      share['target']
+  for part in mixing.parts(config):
+    if part.name == 'labelled':
+      within = _labelled_within(config, uses['labelled'])
+      windows = data.target.labelled(view, data.labels, within)
+    elif part.name == 'target':
+      windows = data.target.windows(view, data.labels, is_hidden)
+    else:
+      source = data.sources[part.source]
+      windows = source.windows(view._replace(environment=part.source + 1), None, False)
+    streams.append(
+      Stream(
+        part.name,
+        windows,
+        part.share,
+        part.idm_weight,
+        part.policy_weight,
+        part.relabel,
+      )
     )
-  if 'labelled' in uses:
-    within = _labelled_within(config, uses['labelled'])
-    windows = data.target.labelled(view, data.labels, within)
-    use, part = uses['labelled'], own * share['labelled']
-    streams.append(_stream('labelled', windows, part, use, pool_weight))
-  if 'target' in uses:
-    is_hidden = not methods.get(config.method).all_labelled
-    windows = data.target.windows(view, data.labels, is_hidden)
-    use, part = uses['target'], own * share['target']
-    streams.append(_stream('target', windows, part, use, target_weight))
-  return Mixture(streams, config.training.batch_size, config.seed)
+  group = mixing.row_use(config).group
+  return Mixture(streams, config.training.batch_size, config.seed, group)
 
 
 def _labelled_within(config: RunConfig, use: methods.Use) -> int:
@@ -256,11 +244,3 @@ def _labelled_within(config: RunConfig, use: methods.Use) -> int:
   if methods.get(config.method).is_q_learning:
     return 1
   return config.model.num_transitions if use.idm else config.model.context
-
-
-def _stream(
-  name: str, windows: Windows, share, use: methods.Use, policy_weight: float = 1.0
-) -> Stream:
-  """A stream that trains what `use` says; `policy_weight` is a row's in the DT."""
-  policy_weight *= use.policy
-  return Stream(name, windows, share, float(use.idm), policy_weight, use.relabel)

@@ -1,6 +1,6 @@
 """One environment's recorded episodes, wherever they lie, as training asks for them.
 
-Two stores, one interface: a `PoolSet` lies in memory-mapped arrays, a `ShardSet`
+Two ways, one interface: a `PoolSet` is a pool, packed or not, a `ShardSet`
 (shard_set.py) is streamed from RL Unplugged files. Nothing that uses one knows which.
 """
 

@@ -1,0 +1,210 @@
+"""Recorded episodes out of one kind of store and into another."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from alpt_jax.data.packed import open_recorded, write_packed
+from alpt_jax.data.pool import Pool, write_pool
+from alpt_jax.data.shards import recorded_runs
+from alpt_jax.errors import UserError
+from alpt_jax.experiment import datasets
+from alpt_jax.specs import EnvironmentSpec
+from alpt_jax.types import Episode
+
+FORMS = {'packed': write_packed, 'pool': write_pool}
+
+# Ours: seconds between two lines about a long conversion.
+_SECONDS_PER_LINE = 10
+# Beside the episodes in a dataset folder: what was found out about them.
+_BESIDE = ('card.json', 'card.md', 'picture.png', 'recording.json')
+
+Say = Callable[[str], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardChoice:
+  """Which files of RL Unplugged are read, and how; as `data.*` of a run's config.
+
+  Attributes:
+    runs: of the recorded runs; () for all that are there.
+    checkpoints: which shards of each; () for all.
+    reward_lead: how many steps early rewards are recorded; -1: as detected.
+    skip_bad_shards: leave damaged ones out, named.
+  """
+
+  runs: tuple[int, ...] = ()
+  checkpoints: tuple[int, ...] = ()
+  reward_lead: int = 0
+  skip_bad_shards: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Episodes to be converted.
+
+  Attributes:
+    spec: the environment they come from.
+    episodes: in order, read once.
+    num_bytes: that they take on disk.
+    num_transitions: of all; None where only reading tells.
+    manifest_hash: where it is known before.
+  """
+
+  spec: EnvironmentSpec
+  episodes: Iterable[Episode]
+  num_bytes: int
+  num_transitions: int | None = None
+  manifest_hash: str = ''
+
+
+def convert(
+  data: str,
+  out: pathlib.Path,
+  form: str = 'packed',
+  choice: ShardChoice | None = None,
+  say: Say = print,
+) -> Pool:
+  """Writes the episodes of a dataset anew, in their order; all of them or nothing.
+
+  What is half written when it is interrupted is removed, and it begins anew.
+
+  Args:
+    data: folder of a dataset of any kind that the project reads.
+    out: must not exist yet.
+    form: one of `FORMS`.
+    choice: of the files of RL Unplugged; all of them by default.
+    say: receives lines about progress, and the sizes at the end.
+
+  Raises:
+    UserError: `out` exists, or `data` cannot be read (as `datasets.open_set`).
+  """
+  if out.exists():
+    raise UserError(f'{out}: exists. Remove it, or convert into another folder.')
+  with tempfile.TemporaryDirectory() as cache:
+    source = open_source(data, choice or ShardChoice(), pathlib.Path(cache), say)
+    pool = FORMS[form](out, source.spec, _reported(source, say))
+  now, plain = folder_bytes(out), pool.observations.dtype.itemsize
+  for length in pool.observations.shape:
+    plain *= length
+  if pool.manifest_hash == source.manifest_hash:
+    _copy_beside(pathlib.Path(data), out)
+  say(
+    f'{out}: {pool.num_episodes:,} episodes, {pool.num_transitions:,} transitions of '
+    f'{pool.spec.name}, content {pool.manifest_hash}.'
+  )
+  say(
+    f'{source.num_bytes / 1e6:,.2f} MB before, {now / 1e6:,.2f} MB now '
+    f'({now / source.num_bytes:.1%}); observations uncompressed {plain / 1e6:,.2f} MB.'
+  )
+  return pool
+
+
+def open_source(
+  data: str, choice: ShardChoice, cache: pathlib.Path, say: Say = print
+) -> Source:
+  """The episodes of a dataset of any kind; nothing is written beside it.
+
+  Args:
+    data: its folder.
+    choice: of the files of RL Unplugged.
+    cache: a writable folder, needed as long as the episodes are read.
+    say: receives what scanning says.
+
+  Raises:
+    UserError: it is no dataset, or damaged; episodes are checked when they are read.
+  """
+  if datasets.holds_shards(data):
+    return _of_shards(data, choice, cache, say)
+  if choice != ShardChoice():
+    raise UserError(
+      f'{data}: expected files of RL Unplugged, of which runs, checkpoints and '
+      'reward_lead are chosen, found none. Leave these away.'
+    )
+  folder = pathlib.Path(data)
+  if store := datasets.recorded_store(folder):
+    pool = open_recorded(store)
+    return Source(
+      spec=pool.spec,
+      episodes=map(pool.episode, range(pool.num_episodes)),
+      num_bytes=folder_bytes(store),
+      num_transitions=pool.num_transitions,
+      manifest_hash=pool.manifest_hash,
+    )
+  if not folder.is_dir():
+    raise UserError(f'{folder}: no such dataset folder. Correct the path.')
+  from alpt_jax.data import rlds  # which imports TensorFlow
+
+  return Source(rlds.validate(folder), rlds.read(folder), folder_bytes(folder))
+
+
+def _of_shards(data: str, choice: ShardChoice, cache: pathlib.Path, say: Say) -> Source:
+  from alpt_jax.data import rl_unplugged  # which imports TensorFlow
+  from alpt_jax.data.quiet_tensorflow import give_back
+
+  runs = choice.runs or recorded_runs(pathlib.Path(data))
+  if not runs:
+    raise UserError(
+      f'{data}: expected the numbers of runs, as only local folders are looked at. '
+      'Name them: --runs=1,2.'
+    )
+  root, _, game = data.rstrip('/').rpartition('/')
+  root = root or '.'
+  manifest = rl_unplugged.scan(
+    root,
+    game,
+    cache,
+    runs=runs,
+    checkpoints=choice.checkpoints or None,
+    reward_lead=None if choice.reward_lead < 0 else choice.reward_lead,
+    skip_bad=choice.skip_bad_shards,
+    say=say,
+  )
+
+  def episodes() -> Iterator[Episode]:
+    for index, episode in rl_unplugged.read_episodes(manifest, root):
+      frames = rl_unplugged.decode(episode.frames, f'{root}/{manifest.place(index)}')
+      yield Episode(frames, *episode[1:])
+      give_back()
+
+  return Source(
+    spec=manifest.spec,
+    episodes=episodes(),
+    num_bytes=int(manifest.sizes.sum()),
+    num_transitions=manifest.num_transitions,
+  )
+
+
+def _reported(source: Source, say: Say) -> Iterator[Episode]:
+  """Passes episodes on, and says now and then how far it is."""
+  begun = said = time.monotonic()
+  num_done, total = 0, source.num_transitions
+  for number, episode in enumerate(source.episodes, 1):
+    num_done += len(episode.actions)
+    yield episode
+    now = time.monotonic()
+    if now - said > _SECONDS_PER_LINE:
+      said, rate = now, num_done / (now - begun)
+      line = f'{number:,} episodes, {num_done:,} transitions, {rate:,.0f} a second'
+      if total:
+        minutes, seconds = divmod(round((total - num_done) / rate), 60)
+        line += f', {minutes}:{seconds:02d} left'
+      say(line)
+  say('All episodes are read; what was written is read once more for its hash.')
+
+
+def _copy_beside(data: pathlib.Path, out: pathlib.Path) -> None:
+  """The same content has the same card."""
+  for name in _BESIDE:
+    if (data / name).is_file():
+      shutil.copyfile(data / name, out / name)
+
+
+def folder_bytes(folder: str | os.PathLike) -> int:
+  """Bytes of the files in a folder."""
+  return sum(path.stat().st_size for path in pathlib.Path(folder).iterdir())
