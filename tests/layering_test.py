@@ -26,6 +26,7 @@ _FLOORS = {
   'training': 4,
   'acting': 5,
   'baselines': 5,
+  'labelling': 5,
   'experiment': 6,
   'benchmark': 7,
   'launching': 7,

@@ -1,0 +1,1 @@
+"""A trained IDM labels every transition of recordings, however long they are."""
