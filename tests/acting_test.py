@@ -117,7 +117,7 @@ def replay(episodes, num_slots):
 
   results = play(
     player,
-    OneByOne([start(episode) for episode in episodes]),
+    [OneByOne([start(episode) for episode in episodes])],
     len(episodes),
     max_steps=100,
     seed=0,
@@ -403,7 +403,7 @@ def line_player():
   )
 
 
-def play_line(player, places, num_slots=3, seed=0, max_steps=12):
+def play_line(player, places, num_slots=3, seed=0, max_steps=12, num_stages=1):
   """(scores, actions of each episode) of one episode from each place."""
   traces = [[] for _ in places]
 
@@ -417,7 +417,7 @@ def play_line(player, places, num_slots=3, seed=0, max_steps=12):
   starts = [start(*pair) for pair in zip(places, traces, strict=True)]
   results = play(
     player,
-    OneByOne(starts),
+    [OneByOne(starts) for _ in range(num_stages)],
     len(starts),
     max_steps=max_steps,
     seed=seed,
@@ -501,7 +501,7 @@ def test_every_decision_is_told_in_the_order_of_its_episode(line_player):
 
   stage = OneByOne([start(trace) for trace in traces])
   settings = {'max_steps': 12, 'seed': 0, 'greedy': [False] * 3, 'num_slots': 2}
-  play(line_player, stage, 3, decision_fn=note, **settings)
+  play(line_player, [stage], 3, decision_fn=note, **settings)
   assert [told[episode] for episode in range(3)] == traces
 
 
@@ -513,7 +513,7 @@ def test_of_a_model_without_returns_no_return_is_told(line_player):
     dataclasses.replace(
       line_player, decide_fn=make_decide(policy, line_player.config), params=params
     ),
-    OneByOne([lambda: (line := Line(4, []), line.reset())]),
+    [OneByOne([lambda: (line := Line(4, []), line.reset())])],
     1,
     max_steps=3,
     seed=0,
@@ -549,19 +549,33 @@ def test_padding_as_in_the_notebook_is_seen_as_zeros_with_known_actions(line_pla
   )
   player = dataclasses.replace(line_player, config=config)
 
-  def start():
-    environment = Line(4, [])
-    return environment, environment.reset()
+  shown = []
 
-  slots = rollout._Slots(player, OneByOne([start]), 1)
-  slots.start(0, 0, False)
-  shown = slots.history()
+  def keep(params, history, keys, greedy):
+    shown.append(history)
+    return Decision(np.ones(1, np.int32))
+
+  play(
+    dataclasses.replace(player, decide_fn=keep),
+    [OneByOne([lambda: (line := Line(4, []), line.reset())])],
+    1,
+    max_steps=2,
+    seed=0,
+    greedy=[False],
+  )
+  first, second = shown
   context = player.context
-  assert shown.valid.all()
+  assert first.valid.all()
   # Every action but the one to be decided is known, and 0.
-  assert shown.is_known[0].tolist() == [True] * (context - 1) + [False]
-  assert not shown.actions.any() and not shown.observations[0, :-1].any()
-  assert shown.returns_to_go[0].tolist() == [3.0] * context
+  assert first.is_known[0].tolist() == [True] * (context - 1) + [False]
+  assert not first.actions.any() and not first.observations[0, :-1].any()
+  assert first.returns_to_go[0].tolist() == [3.0] * context
+  # It moved to the right, for a reward of -1, which is to be made up for.
+  assert second.valid.all() and second.is_known[0].tolist() == [True] * (
+    context - 1
+  ) + [False]
+  assert second.actions[0].tolist() == [0] * (context - 2) + [1, 0]
+  assert second.returns_to_go[0].tolist() == [3.0] * (context - 1) + [4.0]
 
 
 def test_an_action_that_is_not_accepted_does_nothing_where_the_config_says_so():

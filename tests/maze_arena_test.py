@@ -132,7 +132,7 @@ def test_a_film_holds_every_step_of_every_filmed_episode(tmp_path):
   arena = MazeArena(spec, 10, 0)
   arena.film(player, tmp_path / 'film.gif')
   stage = OneByOne(arena.starts()[:3])
-  played = play(player, stage, 3, max_steps=5, seed=0, greedy=[False] * 3)
+  played = play(player, [stage], 3, max_steps=5, seed=0, greedy=[False] * 3)
   with Image.open(tmp_path / 'film.gif') as image:
     # Pictures that do not change are merged, their times added.
     durations = []
