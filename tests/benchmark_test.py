@@ -10,6 +10,7 @@ import pytest
 
 from alpt_jax.benchmark import inputs
 from alpt_jax.data.mixture import Mixture
+from alpt_jax.data.packed import PackedPool
 from alpt_jax.data.shards import write_shards
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.recording import Recording, record
@@ -23,24 +24,60 @@ def maze(tmp_path_factory):
   return str(folder)
 
 
-def test_rates_count_every_window_but_the_first_batch(maze, monkeypatch):
+def test_rates_count_every_window_but_the_first_batch(maze, tmp_path, monkeypatch):
   """A clock that a batch moves on by 2 s, and the CPU's by 1: 8 windows a batch."""
   clock = {'wall': 0.0, 'cpu': 0.0}
   batch = Mixture.batch
 
-  def slow(self, step):
+  def slow(self, *args):
     clock['wall'] += 2.0
     clock['cpu'] += 1.0
-    return batch(self, step)
+    return batch(self, *args)
 
   monkeypatch.setattr(Mixture, 'batch', slow)
   monkeypatch.setattr(inputs.time, 'perf_counter', lambda: clock['wall'])
   monkeypatch.setattr(inputs.time, 'process_time', lambda: clock['cpu'])
-  found = inputs.measure(inputs.open_pools([maze]), 5, 8, 12)
+  found = inputs.measure(inputs.open_pools([maze], tmp_path), 5, 8, 12)
   assert found.windows_per_s == pytest.approx(4.0)
   assert found.windows_per_cpu_s == pytest.approx(8.0)
   assert found.spread == pytest.approx(0.0)
   assert (found.first_batch_s, found.first_batch_cpu_s) == (2.0, 1.0)
+  assert found.seconds == 11 * 2.0
+
+
+def test_a_pool_is_packed_to_be_measured_so_and_a_packed_set_is_no_pool(maze, tmp_path):
+  (one,) = inputs.open_packed_sets([maze], tmp_path)
+  (two,) = inputs.open_packed_sets([str(tmp_path / 'packed-0')], tmp_path / 'other')
+  assert isinstance(one.index, PackedPool) and isinstance(two.index, PackedPool)
+  assert one.manifest_hash == two.manifest_hash
+  assert inputs.measure([one], 5, 4, 3).windows_per_s > 0
+  with pytest.raises(UserError, match='packed-0: expected a pool, found a packed set'):
+    inputs.open_pools([str(tmp_path / 'packed-0')], tmp_path)
+
+
+def test_each_of_several_processes_reads_a_host_s_rows(maze, tmp_path, monkeypatch):
+  """As many rows each as one alone, of batches twice as large."""
+  asked = []
+  batch = Mixture.batch
+
+  def seen(self, *args):
+    asked.append((*args, len(batch(self, *args).relabel)))
+    return batch(self, *args)
+
+  monkeypatch.setattr(Mixture, 'batch', seen)
+  pools, ready = inputs.open_pools([maze], tmp_path), []
+  inputs.measure(pools, 5, 8, 3, 7, 1, 2, lambda: ready.append(len(asked)))
+  assert asked == [(7, 1, 2, 8), (8, 1, 2, 8), (9, 1, 2, 8)]
+  assert ready == [1]
+
+
+@pytest.mark.slow
+def test_what_several_processes_read_is_put_together(maze):
+  found = inputs.measure_section('packed', [maze], 5, 8, 6, 0, 2)
+  assert found['processes'] == 2
+  assert found['together_windows_per_s'] > 0
+  assert found['together_windows_per_cpu_s'] > 0
+  assert found['together_of_one'] > 0
 
 
 def test_a_folder_without_shards_is_named(maze, tmp_path):
@@ -94,4 +131,4 @@ def test_the_figures_are_written_with_the_machine(maze, tmp_path):
   wrong = subprocess.run([*command, '--sections=pol'], capture_output=True, text=True)
   assert wrong.returncode == 2
   assert '--sections: expected some of step, act, ' in wrong.stderr
-  assert 'pool, stream, found pol.' in wrong.stderr
+  assert 'pool, packed, stream, found pol.' in wrong.stderr

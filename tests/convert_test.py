@@ -1,7 +1,9 @@
 """Conversions: the same episodes in the other store, whole or not at all."""
 
+import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -84,9 +86,60 @@ def test_the_sizes_are_said(tmp_path):
     for name in ('pool', 'packed')
   )
   assert conversion.folder_bytes(tmp_path / 'packed') == now
-  assert '2 episodes, 3 transitions of tiny' in lines[-2]
+  assert '2 episodes, 3 transitions of tiny' in lines[-3]
   assert lines[-1].startswith(f'{before / 1e6:.2f} MB before, {now / 1e6:.2f} MB now')
   assert f'({now / before:.1%})' in lines[-1]
+
+
+def test_a_size_is_that_of_the_files_of_the_folder_itself(tmp_path):
+  (tmp_path / 'file').write_bytes(b'12345')
+  (tmp_path / 'subfolder').mkdir()
+  (tmp_path / 'subfolder' / 'other').write_bytes(b'123')
+  assert conversion.folder_bytes(tmp_path) == 5
+
+
+def test_a_manifest_that_was_edited_is_said(maze, tmp_path):
+  """The same fields in another spelling: another hash, which labels hang on."""
+  shutil.copytree(maze, tmp_path / 'maze')
+  path = tmp_path / 'maze' / 'pool' / 'manifest.json'
+  path.write_text(json.dumps(json.loads(path.read_text())))
+  before, lines = open_pool(path.parent).manifest_hash, []
+  found = convert(str(tmp_path / 'maze'), tmp_path / 'packed', say=lines.append)
+  assert found.manifest_hash == open_pool(maze / 'pool').manifest_hash != before
+  (said,) = [line for line in lines if 'were changed' in line]
+  for part in (before, found.manifest_hash, 'card is not copied'):
+    assert part in said
+  assert not (tmp_path / 'packed' / 'card.json').exists()
+  lines.clear()
+  convert(str(maze), tmp_path / 'again', say=lines.append)
+  assert not [line for line in lines if 'were changed' in line]
+
+
+def test_what_somebody_puts_there_meanwhile_is_kept(maze, tmp_path):
+  thesis = tmp_path / 'out' / 'thesis.txt'
+
+  def say(line):
+    if line.startswith('All episodes are read'):
+      thesis.parent.mkdir()
+      thesis.write_text('years of work')
+
+  for form in conversion.FORMS:
+    with pytest.raises(UserError, match='out: exists and is not a pool'):
+      convert(str(maze), tmp_path / 'out', form, say=say)
+    assert thesis.read_text() == 'years of work'
+    assert names(tmp_path) == ['out']
+    shutil.rmtree(thesis.parent)
+
+
+def test_another_set_that_was_written_meanwhile_is_kept(maze, tmp_path):
+  def say(line):
+    if line.startswith('All episodes are read'):
+      write_packed(tmp_path / 'elsewhere', tiny.tiny_spec(), tiny.tiny_episodes((2,)))
+      (tmp_path / 'elsewhere').rename(tmp_path / 'out')
+
+  with pytest.raises(UserError, match='out: another set was written there meanwhile'):
+    convert(str(maze), tmp_path / 'out', say=say)
+  assert open_packed(tmp_path / 'out').num_transitions == 2
 
 
 def test_progress_says_how_much_is_left(tmp_path, monkeypatch):
@@ -121,9 +174,44 @@ def test_runs_and_shards_are_chosen_and_early_rewards_put_right(shards, tmp_path
   assert two.lengths.tolist() == [3]
   # r_t stood at step t - 1, so the first is not known and the last one's is dropped.
   assert two.rewards.tolist() == [0, *screens(3, 1).rewards[:2]]
+  assert one.rewards.tolist() == screens(5, 2).rewards.tolist()
   with pytest.raises(UserError, match='run_2-'):
     convert(str(shards), tmp_path / 'x', choice=ShardChoice(runs=(2,)), say=quiet)
   assert names(tmp_path) == ['one', 'two']
+
+
+@pytest.fixture(scope='module')
+def early(tmp_path_factory):
+  """A game whose score, 8 bright pixels, changes one step after its rewards."""
+  rewards = np.zeros(300, np.float32)
+  rewards[3::7] = 1
+  score = np.concatenate([[0, 0], rewards[:-1]]).cumsum() % 2
+  frames = np.zeros((301, 84, 84, 1), np.uint8)
+  frames[:, :4, :4, 0] = 200 * score[:, None, None]
+  actions, discounts = np.zeros(300, np.int32), np.ones(300, np.float32)
+  folder = tmp_path_factory.mktemp('early')
+  write_shards(folder, 'Freeway', [Episode(frames, actions, rewards, discounts)], 1)
+  return folder / 'Freeway', rewards
+
+
+@pytest.mark.parametrize(
+  'lead, said',
+  [
+    (0, 'as recorded, though the screens say that they were recorded 1 step early.'),
+    (1, 'moved, 1 step later than they were recorded.'),
+    (-1, 'moved, 1 step later than they were recorded.'),
+  ],
+)
+def test_the_end_says_what_became_of_the_rewards(early, tmp_path, lead, said):
+  (folder, rewards), lines = early, []
+  choice = ShardChoice(reward_lead=lead)
+  found = convert(str(folder), tmp_path / 'packed', choice=choice, say=lines.append)
+  moved = [0, *rewards[:-1]] if lead else rewards
+  assert np.array_equal(found.rewards, moved)
+  assert lines[-2] == f'Rewards are written {said}'
+  assert any('Set reward_lead to 1' in line for line in lines) == (lead == 0)
+  convert(str(tmp_path / 'packed'), tmp_path / 'pool', 'pool', say=lines.append)
+  assert lines[-2] == 'Rewards are written as they are in the dataset that was read.'
 
 
 def test_an_rlds_dataset_is_read_without_making_a_pool_of_it(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import subprocess
 import sys
+import threading
 
 import jax
 import numpy as np
@@ -217,7 +218,7 @@ def test_batches_run_across_episodes_and_only_the_last_is_filled_up():
   # Once, T = 4: lengths 6, 1 and 4 have 2 + 1 + 1 windows: 3 in the first batch.
   cut = reading.Windows(TINY, 4, 4, False, 3)
   recordings = [Recording(e.observations) for e in tiny.tiny_episodes((6, 1, 4))]
-  first, last = reading.batches(recordings, cut)
+  first, last = reading.batches(recordings, cut, 4)
   # The step numbers that the observations tell; the short episode is padded.
   assert first.observations[:, :, 1].tolist() == [
     [0, 1, 2, 3, 4],
@@ -231,6 +232,50 @@ def test_batches_run_across_episodes_and_only_the_last_is_filled_up():
   assert [each.length for each in first.ended] == [6, 1]
   assert last.places.tolist() == [[7, 8, 9, 10], [-1] * 4, [-1] * 4]
   assert [each.length for each in last.ended] == [4]
+
+
+def test_a_batch_that_a_recording_fills_does_not_wait_for_the_next():
+  asked = []
+
+  def recordings():
+    for number, episode in enumerate(tiny.tiny_episodes((6, 1, 4))):
+      asked.append(number)
+      yield Recording(episode.observations)
+
+  # As above: 2 + 1 windows, then 1.
+  batches = reading.batches(recordings(), reading.Windows(TINY, 4, 4, False, 3), 4)
+  assert [each.length for each in next(batches).ended] == [6, 1]
+  assert asked == [0, 1]
+  assert [each.length for each in next(batches).ended] == [4]
+  assert list(batches) == []
+
+
+def test_a_share_without_episodes_has_no_labels(labeller):
+  # One episode, two processes: its middle, 2, is the second's.
+  assert list(planning.share_of([4], 0, 2)) == []
+  pool = tiny.tiny_pool((4,))
+  found = labelling.label_pool(labeller, pool, LabellingConfig(), range(0))
+  assert [array.shape for array in found] == [(0,)] * 3
+  whole = labelling.label_pool(labeller, pool, LabellingConfig())
+  assert [array.dtype for array in found] == [array.dtype for array in whole]
+
+
+def test_progress_adds_up_over_calls_and_over_those_that_take_turns(labeller):
+  pool, progress = tiny.tiny_pool((6, 3)), Progress()
+
+  def label():
+    recordings = (Recording(pool.episode(e).observations) for e in range(2))
+    return labelling.label_episodes(
+      labeller, pool.spec, recordings, LabellingConfig('once', 1), progress
+    )
+
+  # Lengths 6 and 3 have 2 + 1 windows.
+  list(label())
+  assert (progress.windows, progress.transitions) == (3, 9)
+  progress.waited += 1_000
+  list(zip(label(), label(), strict=True))
+  assert (progress.windows, progress.transitions) == (9, 27)
+  assert progress.waited > 1_000
 
 
 def test_windows_of_a_pair_are_never_computed_twice():
@@ -260,7 +305,7 @@ def test_an_endless_recording_needs_no_more_memory_than_its_pieces(labeller):
       yield np.full((4, 3), number % 200, np.uint8)
 
   cut = reading.Windows(TINY, 4, 4, False, 2)
-  batches = reading.batches([Recording(pieces())], cut)
+  batches = reading.batches([Recording(pieces())], cut, 4)
   for number in range(100):
     next(batches)
     # A batch covers 8 transitions, two pieces.
@@ -305,16 +350,37 @@ def test_rows_are_spread_over_the_devices(tmp_path):
   assert done.stdout.strip() == expected
 
 
-def test_an_error_while_reading_comes_out_and_ends_the_thread(labeller):
+def reading_threads():
+  return [each for each in threading.enumerate() if each.name.startswith('reading_')]
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 32])
+def test_an_error_while_reading_comes_behind_what_was_read(labeller, batch_size):
+  seen = []
+
   def recordings():
-    yield Recording(tiny.tiny_episode(20).observations)
+    for episode in tiny.tiny_episodes((10,) * 5):
+      yield Recording(episode.observations)
+    seen.extend(reading_threads())
+    # Some of its windows are in a batch before it breaks off.
+    yield Recording(broken())
+
+  def broken():
+    yield tiny.tiny_episode(9).observations
     raise OSError('disk')
 
-  found = labelling.label_episodes(
-    labeller, tiny.tiny_spec(), recordings(), LabellingConfig(batch_size=2)
-  )
+  # 3 windows each: 15, so that the last batch of 4 is not full.
+  config = LabellingConfig('once', batch_size)
+  found = []
   with pytest.raises(OSError, match='disk'):
-    list(found)
+    for labels in labelling.label_episodes(
+      labeller, tiny.tiny_spec(), recordings(), config
+    ):
+      found.append(labels.action.tolist())
+  assert len(seen) == 1 and reading_threads() == []
+  pool = unlabelled(tiny.tiny_pool((10,) * 5))
+  whole = labelling.label_pool(labeller, pool, LabellingConfig('once'))
+  assert found == whole.action.reshape(5, 10).tolist()
 
 
 def test_who_stops_taking_labels_ends_the_reading(labeller):
@@ -329,9 +395,10 @@ def test_who_stops_taking_labels_ends_the_reading(labeller):
     labeller, tiny.tiny_spec(), recordings(), LabellingConfig(batch_size=2)
   )
   assert len(next(found).action) == 4
+  assert len(reading_threads()) == 1
   found.close()
-  taken = len(read)
-  assert taken < 20 and len(read) == taken
+  assert reading_threads() == []
+  assert len(read) < 20
 
 
 def test_what_the_model_is_no_model_of_is_named(labeller):
@@ -380,11 +447,36 @@ def test_a_recording_that_does_not_fit_is_named(labeller):
     Recording(frames[:, :2])
   )
   assert 'found int64 [3]' in message(Recording([frames, frames.astype(int)]))
-  known = np.ones(5, bool)
-  assert 'recording 1, field actions: expected 5' in message(
-    Recording(frames, np.zeros(6, np.int32), known)
-  )
-  assert 'field is_labelled: expected 5' in message(
-    Recording(frames, np.zeros(5, np.int32), known[1:])
-  )
   assert 'recording 1: expected an observation' in message(Recording([]))
+
+
+def test_recorded_actions_that_are_none_are_named(labeller):
+  def message(actions, is_labelled):
+    frames = tiny.tiny_episode(5).observations
+    recordings = [Recording(frames), Recording(frames, actions, is_labelled)]
+    with pytest.raises(UserError) as error:
+      list(
+        labelling.label_episodes(
+          labeller, tiny.tiny_spec(), recordings, LabellingConfig()
+        )
+      )
+    return str(error.value)
+
+  known, actions = np.array([0, 1, 0, 0, 1]), np.array([7, 1, 2, 3, 0])
+  # As indices, these would be transitions 0 and 1 instead of 1 and 4.
+  assert 'recording 1, field is_labelled: expected bool [5], ' in message(
+    actions, known
+  )
+  assert 'found int64 [5]. Give one' in message(actions, known)
+  known = known.astype(bool)
+  assert 'field is_labelled: expected bool [5], ' in message(actions, known[1:])
+  assert 'recording 1, field actions: expected those that' in message(None, known)
+  assert 'field actions: expected integer [5], one less than' in message(
+    np.zeros(6, np.int32), known
+  )
+  assert 'found float64 [5]. Give one' in message(actions / 1, known)
+  # The 7 of transition 0 is not read; four actions are the environment's.
+  for wrong in (99, 4, -1):
+    found = message([*actions[:4], wrong], known)
+    assert 'recording 1, step 4, field actions: expected 0 to 3, ' in found
+    assert f'found {wrong}. Renumber it' in found

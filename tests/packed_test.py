@@ -195,6 +195,18 @@ def test_what_is_as_long_as_the_set_stays_on_disk(tmp_path):
   assert found.is_labelled.strides == (0,)  # one True for all
 
 
+def test_all_streams_of_a_run_share_what_is_left_visible(tmp_path):
+  recorded, view = PoolSet(written(tmp_path)[1]), View(tiny.ACTIONS, 0, 5)
+  drawn = [labels.draw_labels(recorded.index, 8, seed, 2) for seed in (1, 2)]
+  one = recorded.windows(view, drawn[0], True).reader.pool
+  assert recorded.labelled(view, drawn[0], 4).reader.pool is one
+  other = recorded.labelled(view, drawn[1], 4).reader.pool
+  for each, of in ((one, drawn[0]), (other, drawn[1])):
+    known = labels.labelled_transitions(recorded.index, of)
+    assert np.flatnonzero(each.is_labelled).tolist() == known.tolist()
+  assert recorded.windows(view, drawn[0], False).reader.pool is recorded.index
+
+
 @pytest.mark.parametrize(
   'shape, dtype, expected',
   [
@@ -244,6 +256,17 @@ def test_a_bad_episode_and_none_at_all_are_refused(tmp_path):
   with pytest.raises(UserError, match='packed: expected at least one episode'):
     write_packed(tmp_path / 'packed', tiny.tiny_spec(), [])
   assert names(tmp_path) == []
+
+
+def test_what_is_there_gives_way_or_stays_as_asked(tmp_path):
+  folder, spec = tmp_path / 'packed', tiny.tiny_spec()
+  written(tmp_path)
+  assert write_packed(folder, spec, tiny.tiny_episodes((4,))).num_episodes == 1
+  with pytest.raises(UserError, match='packed: another set'):
+    write_packed(folder, spec, tiny.tiny_episodes((2, 2)), replace=False)
+  again = write_packed(folder, spec, tiny.tiny_episodes((4,)), replace=False)
+  assert again.lengths.tolist() == [4]
+  assert names(tmp_path) == ['packed', 'pool']
 
 
 # Damage.
@@ -303,6 +326,7 @@ def test_a_damaged_chunk_is_named_when_it_is_read(tmp_path):
     ('pool', None, 'field pool: expected the manifest of a pool, found None'),
     ('sha256', [], 'field sha256: expected a hash of each array, found []'),
     ('pool', {'format': 7}, 'field format: expected 1, found 7'),
+    ('pool', {'format': 1}, 'num_transitions: expected a positive integer, found None'),
   ],
 )
 def test_a_manifest_of_another_version_is_refused(tmp_path, field, value, expected):

@@ -1,7 +1,10 @@
 """Pools on disk: round trips, nothing half-written, errors that say where."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import tiny
 from alpt_jax.data.checks import check_episode
 from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.errors import UserError
+from alpt_jax.partial import writer_name
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
 
 ARRAYS = ('observations', 'actions', 'rewards', 'discounts', 'lengths')
@@ -155,11 +159,29 @@ def test_a_folder_without_a_manifest_is_no_pool(tmp_path):
   refused(tmp_path / 'pool', 'manifest.json is missing')
 
 
-@pytest.mark.parametrize('text', ['', '{"format": 1', '[1]', '{"format": 1}'])
+@pytest.mark.parametrize(
+  'text', [b'', b'{"format": 1', b'[1]', b'{"format": 1}', b'{"format": "\xe9"}']
+)
 def test_a_damaged_manifest_is_named(tmp_path, text):
   written(tmp_path)
-  (tmp_path / 'pool' / 'manifest.json').write_text(text)
+  (tmp_path / 'pool' / 'manifest.json').write_bytes(text)
   refused(tmp_path / 'pool', 'manifest.json', 'Record it anew')
+
+
+@pytest.mark.parametrize(
+  'field, value',
+  [
+    ('num_transitions', 8.0),
+    ('num_transitions', '8'),
+    ('num_episodes', -2),
+    ('num_episodes', True),
+    ('sha256', []),
+  ],
+)
+def test_a_count_that_is_no_count_is_named(tmp_path, field, value):
+  written(tmp_path)
+  change_manifest(tmp_path / 'pool', **{field: value})
+  refused(tmp_path / 'pool', 'manifest.json', f'{field}: expected', f'found {value!r}')
 
 
 def change_manifest(folder, **fields):
@@ -175,8 +197,11 @@ def test_another_format_is_refused(tmp_path):
 
 def test_an_environment_of_another_version_is_refused(tmp_path):
   written(tmp_path)
-  change_manifest(tmp_path / 'pool', environment={'name': 'tiny'})
-  refused(tmp_path / 'pool', 'manifest.json', 'field environment')
+  form = tiny.tiny_spec().to_dict()
+  unknown = form | {'observation': form['observation'] | {'dtype': 'uint9'}}
+  for environment in ({'name': 'tiny'}, form | {'observation': 'rgb'}, unknown):
+    change_manifest(tmp_path / 'pool', environment=environment)
+    refused(tmp_path / 'pool', 'manifest.json', 'field environment')
 
 
 @pytest.mark.parametrize('name', ARRAYS)
@@ -323,13 +348,14 @@ def test_a_good_episode_of_other_number_types_is_stored_in_the_pools(tmp_path):
   assert_equal_episodes(pool.episode(1), GOOD)
 
 
-def test_a_pool_that_another_process_wrote_meanwhile_is_kept(tmp_path, monkeypatch):
+def test_the_same_pool_that_another_process_wrote_meanwhile_is_kept(
+  tmp_path, monkeypatch
+):
   def slowly():
-    yield from tiny.tiny_episodes((5,))
+    yield from tiny.tiny_episodes((5, 3))
     monkeypatch.setattr('alpt_jax.data.pool.writer_name', lambda: 'faster')
     written(tmp_path)  # it may be mapped into memory already
     inode.append((tmp_path / 'pool').stat().st_ino)
-    yield from tiny.tiny_episodes((3,))
 
   inode = []
   spec = tiny.tiny_spec()
@@ -337,3 +363,52 @@ def test_a_pool_that_another_process_wrote_meanwhile_is_kept(tmp_path, monkeypat
   assert (tmp_path / 'pool').stat().st_ino == inode[0]
   assert pool.lengths.tolist() == [5, 3]
   assert names(tmp_path) == ['pool']
+
+
+@pytest.mark.parametrize('replace', [True, False])
+@pytest.mark.parametrize('is_folder', [True, False])
+def test_what_somebody_puts_there_meanwhile_is_never_deleted(
+  tmp_path, replace, is_folder
+):
+  thesis = tmp_path / 'pool' / 'thesis.txt' if is_folder else tmp_path / 'pool'
+
+  def episodes():
+    yield tiny.tiny_episode(5)
+    thesis.parent.mkdir(exist_ok=True)
+    thesis.write_text('years of work')
+
+  with pytest.raises(UserError, match='pool: exists and is not a pool'):
+    write_pool(tmp_path / 'pool', tiny.tiny_spec(), episodes(), replace=replace)
+  assert thesis.read_text() == 'years of work'
+  assert names(tmp_path) == ['pool']
+
+
+def test_another_pool_that_was_written_meanwhile_is_kept_and_refused(
+  tmp_path, monkeypatch
+):
+  def slowly():
+    yield from tiny.tiny_episodes((5,))
+    monkeypatch.setattr('alpt_jax.data.pool.writer_name', lambda: 'faster')
+    written(tmp_path, (2, 2))
+
+  with pytest.raises(UserError, match='pool: another set was written there meanwhile'):
+    write_pool(tmp_path / 'pool', tiny.tiny_spec(), slowly(), replace=False)
+  assert open_pool(tmp_path / 'pool').lengths.tolist() == [2, 2]
+  assert names(tmp_path) == ['pool']
+
+
+def test_what_a_killed_writer_left_is_removed_and_that_of_others_is_not(tmp_path):
+  host, _, _ = writer_name().rpartition('-')
+  gone = subprocess.Popen([sys.executable, '-c', ''])
+  gone.wait()
+  kept = [
+    f'pool.partial-{host}-{os.getppid()}',
+    # Machines of other names, one of which begins like this one's.
+    f'pool.partial-elsewhere-{gone.pid}',
+    f'pool.partial-{host}-2-{gone.pid}',
+    f'pool.partial-{host}-mine',
+  ]
+  for name in (*kept, f'pool.partial-{host}-{gone.pid}'):
+    (tmp_path / name).mkdir()
+  written(tmp_path)
+  assert names(tmp_path) == sorted(['pool', *kept])

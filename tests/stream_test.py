@@ -1,6 +1,7 @@
 """Streams from shards: the rows of a pool, in an order that only the seed decides."""
 
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -153,6 +154,43 @@ def test_the_sequence_is_the_same_however_it_is_cut_and_decoded(manifest, folder
   assert_equal_windows(joined(*parts), whole)
 
 
+def test_the_sequence_is_the_same_however_many_streams_there_are(
+  manifest, folder, monkeypatch
+):
+  alone = streamed(manifest, folder, labels='all').take(0, 100)
+  monkeypatch.setattr(stream, '_FEW', 0)
+  assert_equal_windows(streamed(manifest, folder, labels='all').take(0, 100), alone)
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='needs /proc')
+def test_many_streams_have_few_threads_each(manifest, folder):
+  def num_threads():
+    lines = pathlib.Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith('Threads:'))
+
+  streams = [streamed(manifest, folder, labels='all') for _ in range(12)]
+  streams[0].take(0, 1)
+  before = num_threads()
+  for each in streams[1:]:
+    each.take(0, 1)
+  # One decodes, one reads ahead, and theirs that TensorFlow has beside them.
+  assert num_threads() - before <= 4 * 11
+
+
+def test_a_stream_of_many_mixes_fewer_windows(manifest, folder):
+  """Of a block's 32 windows all are mixed, or 16 of them, the number of a group."""
+  windows = {}
+  for count in (1, 10**6):
+    one = streamed(manifest, folder, labels='all', num_streams=count)
+    windows[count] = one.take(0, BLOCK)
+    again = streamed(manifest, folder, labels='all', num_streams=count)
+    whole = type(windows[count])(*(array[5:8] for array in windows[count]))
+    assert_equal_windows(again.take(5, 3), whole)
+  last = [each.observations[:, -1] for each in windows.values()]
+  orders = [[frame.tobytes() for frame in frames] for frames in last]
+  assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
+
+
 @pytest.mark.parametrize('first', [7, 16, 31, 32, 50, 70])
 def test_a_stream_resumes_at_any_place(manifest, folder, first):
   whole = streamed(manifest, folder, labels='all').take(0, 80)
@@ -284,5 +322,7 @@ def test_labels_of_another_dataset_are_refused(manifest, folder):
 
 def test_the_settings_that_decide_the_sequence_are_fixed():
   """A changed value changes every run that resumes: that must be meant."""
-  assert (stream.BLOCK, stream._VISITS, stream._SHUFFLED) == (131_072, 2, 4_096)
+  assert (stream.BLOCK, stream._VISITS) == (131_072, 2)
+  sizes = [stream.num_shuffled(count) for count in (1, 5, 8, 41, 10_000)]
+  assert sizes == [4_096, 4_096, 4_096, 799, 16]
   assert (stream._GROUP, stream._TURN) == (16, 16)

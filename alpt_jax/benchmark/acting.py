@@ -42,7 +42,7 @@ def measure_acting(
   """
   policy, acting = subject.steps.policy, subject.config.acting
   history = history_of(subject.batch(NUM_ENVIRONMENTS).window, policy.context)
-  params = jax.jit(policy.init)(jax.random.key(0), *_inputs(history))['params']
+  params = jax.jit(policy.init)(jax.random.key(0), *model_inputs(history))['params']
   keys = jax.random.split(jax.random.key(1), NUM_ENVIRONMENTS)
   is_greedy = np.zeros(NUM_ENVIRONMENTS, bool)
   decide = compiled_for(make_decide(policy, acting), params, history, keys, is_greedy)
@@ -98,7 +98,7 @@ class TwoPasses:
     self._low = model.return_range[0]
     # A program of its own gives all predictions: none of them is left out unread.
     whole = jax.jit(lambda params, inputs: model.apply({'params': params}, *inputs))
-    inputs = _inputs(history)
+    inputs = model_inputs(history)
     self._whole = compiled_for(whole, params, inputs)
     found = jax.eval_shape(whole, params, inputs)
     draw = jax.jit(functools.partial(_draw_return, config))
@@ -109,9 +109,9 @@ class TwoPasses:
 
   def __call__(self, params, history: History, keys, greedy) -> Decision:
     """As `policy.decide`."""
-    logits = self._whole(params, _inputs(history)).returns
+    logits = self._whole(params, model_inputs(history)).returns
     tokens = self._draw(logits, history.valid, keys)
-    logits = self._whole(params, _inputs(history, tokens)).actions
+    logits = self._whole(params, model_inputs(history, tokens)).actions
     action = self._choose(logits, history.allowed, keys, greedy)
     return Decision(action, tokens + self._low)
 
@@ -127,7 +127,7 @@ def _choose(config: ActingConfig, logits, allowed, keys, greedy):
   return choose_action(logits[:, -1], allowed, keys, greedy, config)
 
 
-def _inputs(history: History, tokens=None):
+def model_inputs(history: History, tokens=None):
   """What the whole model is called with; `tokens [B]` int32 are its returns."""
   shape = history.valid.shape
   tokens = np.zeros(shape[:1], np.int32) if tokens is None else tokens

@@ -55,6 +55,8 @@ def _gpt2(policy: DecisionTransformer, rows: int) -> Program:
     embd_pdrop=0.0,
     attn_pdrop=0.0,
     use_cache=False,
+    bos_token_id=None,
+    eos_token_id=None,
   )
   model = transformers.GPT2Model(config).to(device).train()
   inputs = torch.randn(rows, tokens, policy.width, device=device)

@@ -31,9 +31,9 @@ def measure_steps(
 ) -> Section:
   """The joint step beside its parts.
 
-  The parts are the same step without the other model, which is what runs do that train
-  only one, and the IDM's forward pass without gradient: over the whole batch, and over
-  the rows that want a label. Beside them a peer, see `peer.py`.
+  The parts are the same step without the other model, over the rows that it learns
+  from, and the IDM's forward pass without gradient: over the whole batch, and over the
+  rows that want a label. Beside them a peer over the DT's rows, see `peer.py`.
 
   Args:
     subject: both models.
@@ -57,10 +57,16 @@ def measure_steps(
     f'{JOINT} / ({IDM} + {DT} + {each})': ([JOINT], [IDM, DT, each])
     for each in (FORWARD, RELABELLED)
   }
-  others, notes = peer.programs(steps.policy, len(batch.relabel))
+  begin, end = steps.rows.policy
+  rows = len(batch.relabel)
+  learnt = rows // steps.rows.group * (end - begin)
+  others, notes = peer.programs(steps.policy, learnt)
   compared |= {f'{DT} / {each}': ([DT], [each]) for each in others}
   section = measure({**programs, **others}, limits, repeats, compared)
-  facts = {'rows to label': f'{len(wanting.valid)} of {len(batch.relabel)}'}
+  facts = {
+    'rows to label': f'{len(wanting.valid)} of {rows}',
+    'rows of the DT': f'{learnt} of {rows}',
+  }
   return dataclasses.replace(section, facts=facts, notes=notes)
 
 

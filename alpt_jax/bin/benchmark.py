@@ -1,30 +1,30 @@
 """Measures what things cost on this machine, beside its limits; a table and JSON.
 
   python -m alpt_jax.bin.benchmark --sections=step,act,label --size=small
-  python -m alpt_jax.bin.benchmark --sections=pool,stream --data=DIR,DIR,... \
+  python -m alpt_jax.bin.benchmark --sections=pool,packed,stream --data=DIR,DIR,... \
       --json=benchmark.json
 
 step    a training step of the IDM, of the DT, and of both, as in docs/benchmarks.md
 act     a decision for 16 environments at once, beside two whole passes
-label   the IDM's labels for windows that are there
+label   the IDM's labels for windows that are there, and for a recording that is read
+attention  of one layer, by each exact kernel that the device has
 memory  what the step of both needs with and without rematerialisation; not run
-pool    batches out of the pools of dataset folders, all games mixed equally
-stream  the same out of the RL Unplugged files that bin/record --shards wrote there,
-        or of RL Unplugged itself, all games below a folder
+evaluate  16 episodes in the emulator, at once and in groups that take turns
+pool    batches out of dataset folders, all games mixed equally; packed: compressed
+stream  the same out of RL Unplugged's files, or those that bin/record --shards wrote
 
-The first four need no data: the models are those of configs/, their screens noise. Run
-from the project folder. Figures are of an idle machine; on a busy one ratios, whose
-parts take turns, and figures per CPU-second still hold.
+The first six need no data: the models are those of configs/, their screens noise. Run
+from the project folder, on an idle machine (docs/benchmarks.md).
 """
-
-import json
-import pathlib
 
 from absl import flags
 
 from alpt_jax.benchmark import (
   acting,
+  attention,
   ceilings,
+  evaluating,
+  figures_file,
   inputs,
   labelling,
   machine,
@@ -33,33 +33,36 @@ from alpt_jax.benchmark import (
 )
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import cli
-from alpt_jax.experiment.identity import circumstances
 
 _MEASURES = {
   'step': training_steps.measure_steps,
   'act': acting.measure_acting,
-  'label': labelling.measure_labels,
+  'attention': attention.measure_attention,
+  'label': lambda *given: labelling.measure_labels(*given, _DATA.value),
 }
-_INPUTS = ('pool', 'stream')
-SECTIONS = (*_MEASURES, 'memory', *_INPUTS)
+_INPUTS = tuple(inputs.OPENERS)
+SECTIONS = (*_MEASURES, 'memory', 'evaluate', *_INPUTS)
 
-_SECTIONS = flags.DEFINE_list('sections', list(_MEASURES), 'Which of them.')
+_SECTIONS = flags.DEFINE_list('sections', ['step', 'act', 'label'], 'Which of them.')
 _JSON = flags.DEFINE_string('json', None, 'File for the figures.')
 _CORES = flags.DEFINE_integer('cores', 0, 'CPU cores to use; 0: all.', lower_bound=0)
 _BATCH = flags.DEFINE_integer('batch_size', 256, 'Windows per batch.', lower_bound=1)
-# Of step, act, label and memory.
+# Of step, act, label, memory and evaluate.
 _SIZE = flags.DEFINE_string('size', 'small', f'Of {", ".join(subjects.SIZES)}.')
-_DTYPE = flags.DEFINE_enum(
-  'dtype', 'float32', ['float32', 'bfloat16'], 'Of the computation.'
-)
+_DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Of it all.')
 _REMAT = flags.DEFINE_bool('remat', False, 'Compute activations again, keep fewer.')
 _SCAN = flags.DEFINE_bool('scan_layers', False, 'All layers but the last as one.')
 _REPEATS = flags.DEFINE_integer('repeats', 9, 'Turns of each program.', lower_bound=1)
 _SETTINGS = (_SIZE, _BATCH, _DTYPE, _REMAT, _SCAN, _REPEATS)
-# Of pool and stream.
+# Of evaluate.
+_GAME = flags.DEFINE_string('game', evaluating.DEFAULT_GAME, 'Which one is played.')
+_STEPS = flags.DEFINE_integer('max_steps', 2_500, 'Of an episode.', lower_bound=1)
+_STAND_IN = flags.DEFINE_float('stand_in_ms', 0, 'Of a slept decision; 0: none.', 0)
+# Of pool, packed and stream; of label, where given.
 _DATA = flags.DEFINE_list('data', [], 'Dataset folders.')
 _LENGTH = flags.DEFINE_integer('window_length', 5, 'T; T + 1 frames.', lower_bound=1)
 _BATCHES = flags.DEFINE_integer('batches', 2_000, 'How many to read.', lower_bound=3)
+_HOSTS = flags.DEFINE_integer('processes', 1, 'That also read at once.', lower_bound=1)
 _FIRST = flags.DEFINE_integer('first_step', 0, 'Where to begin, as if resumed.')
 
 
@@ -70,16 +73,14 @@ def main(argv):
   figures, described = {}, machine.describe()
   for section in _SECTIONS.value:
     if section in _INPUTS:
-      lengths = _LENGTH.value, _BATCH.value, _BATCHES.value, _FIRST.value
+      lengths = _LENGTH.value, _BATCH.value, _BATCHES.value, _FIRST.value, _HOSTS.value
       figures[section] = inputs.measure_section(section, _DATA.value, *lengths)
-      _print_rows(section, figures[section])
+      figures_file.print_rows(section, figures[section])
     else:
       figures[section] = _measure(section)
   if _JSON.value:
     used = {flag.name: flag.value for flag in _SETTINGS}
-    found = {**circumstances(), 'machine': described, 'flags': used, **machine.peaks()}
-    text = json.dumps({**found, 'figures': figures}, indent=2)
-    pathlib.Path(_JSON.value).write_text(f'{text}\n')
+    figures_file.write(_JSON.value, figures, described, used)
 
 
 def _check_flags() -> None:
@@ -95,24 +96,21 @@ def _check_flags() -> None:
 
 def _measure(section: str) -> dict:
   """Measures one of the sections that need no data, and prints it."""
-  config = subjects.config_of(
-    _SIZE.value, _BATCH.value, _DTYPE.value, _REMAT.value, _SCAN.value
-  )
-  subject = subjects.prepare(config)
+  wanted = _SIZE.value, _BATCH.value, _DTYPE.value, _REMAT.value, _SCAN.value
+  subject = subjects.prepare(subjects.config_of(*wanted))
   print(f'{section}, {_SIZE.value}, {_BATCH.value} windows, {_DTYPE.value}', flush=True)
   if section == 'memory':
     found = training_steps.step_memory(subject)
-    _print_rows(section, found)
+    figures_file.print_rows(section, found)
     return found
-  limits = ceilings.programs(_DTYPE.value)
-  found = _MEASURES[section](subject, limits, _REPEATS.value)
+  if section == 'evaluate':
+    played = _GAME.value, _STEPS.value, _STAND_IN.value / 1e3
+    found = evaluating.measure_evaluation(subject, *played)
+  else:
+    limits = ceilings.programs(_DTYPE.value)
+    found = _MEASURES[section](subject, limits, _REPEATS.value)
   print(found.table(), flush=True)
   return found.record()
-
-
-def _print_rows(section: str, rows: dict[str, float]) -> None:
-  for name, value in rows.items():
-    print(f'{section:8}{name:22}{value:16,.2f}', flush=True)
 
 
 if __name__ == '__main__':

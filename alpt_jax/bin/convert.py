@@ -6,8 +6,12 @@
 
 Reads whatever training reads: a pool, a packed set, RLDS files, files of RL Unplugged.
 Training, evaluation and `bin/record --card` take the folder that it writes like any
-other. Rewards that were recorded early are put right on the way (--reward_lead), once
-and for all.
+other.
+
+Rewards are written as they were recorded, unless --reward_lead=1, or -1 where the
+screens show that they are early, has them moved; the last lines say which it was. A
+training run takes them as they are written: its `data.reward_lead`, `runs` and
+`checkpoints` are about files of RL Unplugged, and not looked at for what this writes.
 
 Packed screens take a fiftieth of a pool's disk, any window is read at once without
 TensorFlow, and batches do not depend on the number of hosts (alpt_jax/data/packed.py).
@@ -15,7 +19,8 @@ A packed set and the pool of the same episodes are one dataset: labels and runs 
 one are those of the other.
 
 The folder is complete or not there: a conversion that is interrupted (Ctrl-C, SIGTERM)
-leaves nothing and begins anew. Where it was killed, OUT.partial-* may be removed.
+leaves nothing and begins anew. What one that was killed left, OUT.partial-*, is removed
+by the next on the same machine.
 """
 
 import signal
@@ -32,7 +37,9 @@ _FORM = flags.DEFINE_enum('form', 'packed', list(conversion.FORMS), 'What to wri
 _RUNS = flags.DEFINE_list('runs', [], 'Which runs; all that are there.')
 _CHECKPOINTS = flags.DEFINE_list('checkpoints', [], 'Which shards of each run; all.')
 _LEAD = flags.DEFINE_integer(
-  'reward_lead', 0, 'Steps by which rewards are early; -1: as the screens say.'
+  'reward_lead',
+  0,
+  'Steps by which rewards are early, undone; 0: as recorded; -1: as the screens say.',
 )
 _SKIP = flags.DEFINE_bool('skip_bad_shards', False, 'Leave damaged files out.')
 

@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import cli
+from alpt_jax.experiment import cli, compiled
 from alpt_jax.experiment.playing import parse_protocol
 from alpt_jax.experiment.run import open_trained
 from alpt_jax.specs import Protocol
@@ -45,6 +45,7 @@ def _protocol(known: Protocol) -> Protocol:
 def main(argv):
   del argv
   folder = pathlib.Path(_RUN.value)
+  compiled.keep(folder / compiled.FOLDER)
   changes = {} if _EPISODES.value is None else {'num_episodes': _EPISODES.value}
   run, state = open_trained(folder, _STEP.value, **changes)
   protocol = _protocol(run.evaluator.protocol)

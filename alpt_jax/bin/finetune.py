@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import cli, cluster
+from alpt_jax.experiment import cli, cluster, compiled
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.run import Run
 from alpt_jax.training import profiling
@@ -40,6 +40,7 @@ def main(argv):
   workdir = cli.folder('workdir', _WORKDIR.value)
   profiled = profiling.parse(_PROFILE.value)
   cluster.start(workdir, config)
+  compiled.keep(workdir / compiled.FOLDER)
   Run(config).train(workdir, profiled)
   if cluster.is_lead():
     print(f'done: {workdir}')

@@ -2,7 +2,8 @@
 
   python -m alpt_jax.bin.pretrain --config=configs/maze.py:method=alpt --workdir=DIR
 
-The same command goes on where a stopped run left off. Exit codes: 0 done, 1 failed
+The same command goes on where a stopped run left off, with the programs that were
+compiled then (DIR/compiled, `experiment/compiled.py`). Exit codes: 0 done, 1 failed
 (disk, not-a-number), 2 something given is wrong, 42 stopped after a clean save, 128
 and more crashed. Several processes make one run: docs/clusters.md.
 """
@@ -11,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import cli, cluster
+from alpt_jax.experiment import cli, cluster, compiled
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.run import Run
 from alpt_jax.training import profiling
@@ -35,6 +36,7 @@ def main(argv):
   workdir = cli.folder('workdir', _WORKDIR.value)
   profiled = profiling.parse(_PROFILE.value)
   cluster.start(workdir, config)
+  compiled.keep(workdir / compiled.FOLDER)
   Run(config).train(workdir, profiled)
   if cluster.is_lead():
     print(f'done: {workdir}')

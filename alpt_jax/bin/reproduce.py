@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from alpt_jax.errors import RunFailed, UserError
-from alpt_jax.experiment import cli
+from alpt_jax.experiment import cli, compiled
 from alpt_jax.launching import experiments, sweep, workers
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Experiment file.')
@@ -55,7 +55,7 @@ def main(_):
     if _TASK.value == 'record':
       workers.record_shard(planned, *_pair('worker', _WORKER.value))
     elif _TASK.value == 'train':
-      workers.use_cache(part.compiled)
+      compiled.keep(part.compiled)
       if workers.run_shard(planned, *_pair('worker', _WORKER.value), _STAGE.value):
         raise RunFailed(f'worker {_WORKER.value}: a run failed.')
     elif _DRY_RUN.value:

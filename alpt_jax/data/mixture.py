@@ -222,6 +222,8 @@ class Mixture:
         place = first + np.count_nonzero(stream_of[: wanted.start] == index)
       if len(rows):
         part = self._read(index, place, len(rows))
+        if len(rows) == per_host:
+          return part
         batch = batch or _empty(part, per_host)
         _fill(batch, rows, part)
     return batch

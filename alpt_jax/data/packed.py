@@ -49,7 +49,11 @@ _MIN_ROWS, _MAX_ROWS = 8, 1_024
 
 @dataclasses.dataclass(frozen=True)
 class PackedPool(Pool):
-  """A pool with `PackedRows` that keeps nothing in memory that is as long as it is.
+  """A pool with `PackedRows`, of which only `lengths` is in memory.
+
+  What training makes of it may be as long as it is: a target's actions without those
+  that are hidden (`labels.hide_actions`, 5 bytes a transition), and the places and the
+  order of any set's windows (`mixture.PoolWindows`).
 
   Attributes:
     stored_returns_to_go: `[N]` float32, over whole episodes; on disk.
@@ -91,7 +95,11 @@ def _dtype(spec: EnvironmentSpec) -> np.dtype:
 
 
 def write_packed(
-  folder: str | os.PathLike, spec: EnvironmentSpec, episodes: Iterable[Episode]
+  folder: str | os.PathLike,
+  spec: EnvironmentSpec,
+  episodes: Iterable[Episode],
+  *,
+  replace: bool = True,
 ) -> PackedPool:
   """Writes episodes, checked one by one, packed; complete or not there at all.
 
@@ -99,15 +107,16 @@ def write_packed(
   written is read once more at the end, for its hash.
 
   Args:
-    folder: where; a recorded set that is there gives way.
+    folder: where.
     spec: of the environment.
     episodes: in order.
+    replace: as in `write_pool`.
 
   Raises:
     UserError: as `write_pool`.
   """
   chunk_rows = rows_per_chunk(spec)
-  with whole_folder(folder) as partial:
+  with whole_folder(folder, replace=replace) as partial:
     with open(partial / _ROWS, 'wb') as file:
       chunks = ChunkWriter(file, chunk_rows)
       counts = pool_files.write_arrays(partial, spec, episodes, chunks.add, f'{folder}')

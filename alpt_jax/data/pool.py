@@ -26,7 +26,7 @@ import numpy as np
 from alpt_jax import returns
 from alpt_jax.data import pool_files
 from alpt_jax.errors import UserError
-from alpt_jax.partial import PARTIAL, writer_name
+from alpt_jax.partial import PARTIAL, remove_abandoned, writer_name
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
@@ -117,12 +117,14 @@ def write_pool(
     folder: where.
     spec: of the environment.
     episodes: in order.
-    replace: whether a pool that is there gives way. False: it is kept and opened, as
-      another process wrote the same one meanwhile, and may be reading it.
+    replace: whether a pool that is there at the end gives way. False: the same one is
+      kept and opened, as another process wrote it meanwhile and may be reading it;
+      any other is refused.
 
   Raises:
     UserError: an episode does not fit `spec` (episode, step and field named), there
-      is none, or `folder` holds something else than a pool.
+      is none, or `folder` holds something else than a pool, at the beginning or at
+      the end; it stays.
   """
   with whole_folder(folder, replace=replace) as partial:
     with open(partial / 'observations.raw', 'wb') as file:
@@ -146,22 +148,28 @@ def whole_folder(
     replace: as in `write_pool`.
 
   Raises:
-    UserError: `folder` holds something that is no recorded set.
+    UserError: `folder` holds something that is no recorded set, or, at the end and
+      where it may not be replaced, another one.
   """
   folder = pathlib.Path(folder)
   _check_replaceable(folder)
+  remove_abandoned(folder)
   partial = folder.with_name(f'{folder.name}.{PARTIAL}{writer_name()}')
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
     yield partial
+    _check_replaceable(folder)  # somebody may have put something there meanwhile
     if replace:
       shutil.rmtree(folder, ignore_errors=True)
     try:
       os.replace(partial, folder)
-    except OSError:  # a faster process's stands there, or the disk failed
-      if replace or not (folder / pool_files.MANIFEST).is_file():
+    except OSError as error:  # a faster process's stands there, or the disk failed
+      if replace or not folder.exists():
         raise
+      if not _have_one_manifest(partial, folder):
+        message = f'{folder}: another set was written there meanwhile. Name another.'
+        raise UserError(message) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 
@@ -172,6 +180,14 @@ def _check_replaceable(folder: pathlib.Path) -> None:
     return
   if not folder.is_dir() or any(folder.iterdir()):
     raise UserError(f'{folder}: exists and is not a pool. Name another or remove it.')
+
+
+def _have_one_manifest(*folders: pathlib.Path) -> bool:
+  """Whether sets are of one content and kind."""
+  manifests = [folder / pool_files.MANIFEST for folder in folders]
+  return all(path.is_file() for path in manifests) and (
+    len({path.read_bytes() for path in manifests}) == 1
+  )
 
 
 def open_pool(folder: str | os.PathLike) -> Pool:

@@ -149,8 +149,8 @@ def read_manifest(folder: pathlib.Path) -> tuple[str, dict[str, Any]]:
   path = folder / MANIFEST
   if not path.is_file():
     raise UserError(f'{folder}: not a pool, {MANIFEST} is missing. Record it anew.')
-  text = path.read_text()
   try:
+    text = path.read_text(encoding='utf-8')
     manifest = json.loads(text)
     if not isinstance(manifest, dict):
       raise ValueError(f'a {type(manifest).__name__}, expected fields')
@@ -174,17 +174,25 @@ def check_manifest(path: pathlib.Path, manifest: dict[str, Any]):
       f'{path}: field format: expected {FORMAT}, found {manifest.get("format")!r}. '
       'Record or convert the dataset with this version.'
     )
+  counts = manifest.get('num_transitions'), manifest.get('num_episodes')
+  for field, count in zip(('num_transitions', 'num_episodes'), counts, strict=True):
+    if type(count) is not int or count < 1:
+      raise _no_manifest(path, f'{field}: expected a positive integer, found {count!r}')
+  if not isinstance(manifest.get('sha256'), dict):
+    found = manifest.get('sha256')
+    raise _no_manifest(path, f'sha256: expected one of each array, found {found!r}')
   try:
-    counts = manifest['num_transitions'], manifest['num_episodes']
-    _ = counts[0] + counts[1], manifest['sha256'].items()
-  except (AttributeError, KeyError, TypeError) as error:
-    raise _no_manifest(path, error) from error
-  spec = _environment(path, manifest)
-  return spec, forms(spec, *counts)
+    spec = EnvironmentSpec.from_dict(manifest['environment'])
+    return spec, forms(spec, *counts)
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise UserError(
+      f'{path}: field environment: not an environment of this version ({error!r}). '
+      'Record or convert the dataset with this version.'
+    ) from error
 
 
-def _no_manifest(path: pathlib.Path, error: Exception) -> UserError:
-  return UserError(f'{path}: not the manifest of a pool ({error!r}). Record it anew.')
+def _no_manifest(path: pathlib.Path, reason: Exception | str) -> UserError:
+  return UserError(f'{path}: not the manifest of a pool ({reason}). Record it anew.')
 
 
 def check_unchanged(path: pathlib.Path, sha256: dict[str, str]) -> None:
@@ -213,13 +221,3 @@ def open_array(
       f'{list(array.shape)}. It is damaged. Record it anew, or convert it again.'
     )
   return array
-
-
-def _environment(path: pathlib.Path, manifest: dict) -> EnvironmentSpec:
-  try:
-    return EnvironmentSpec.from_dict(manifest['environment'])
-  except (KeyError, TypeError, AttributeError) as error:
-    raise UserError(
-      f'{path}: field environment: not an environment of this version ({error!r}). '
-      'Record or convert the dataset with this version.'
-    ) from error

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from alpt_jax.data.manifest import Manifest
 from alpt_jax.data.packed import open_recorded, write_packed
 from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.data.shards import recorded_runs
@@ -54,6 +55,7 @@ class Source:
     num_bytes: that they take on disk.
     num_transitions: of all; None where only reading tells.
     manifest_hash: where it is known before.
+    rewards: what became of them on the way.
   """
 
   spec: EnvironmentSpec
@@ -61,6 +63,7 @@ class Source:
   num_bytes: int
   num_transitions: int | None = None
   manifest_hash: str = ''
+  rewards: str = 'as they are in the dataset that was read'
 
 
 def convert(
@@ -76,7 +79,8 @@ def convert(
 
   Args:
     data: folder of a dataset of any kind that the project reads.
-    out: must not exist yet.
+    out: must not exist, now or at the end; there the same set may, as another process
+      may have been faster.
     form: one of `FORMS`.
     choice: of the files of RL Unplugged; all of them by default.
     say: receives lines about progress, and the sizes at the end.
@@ -88,16 +92,24 @@ def convert(
     raise UserError(f'{out}: exists. Remove it, or convert into another folder.')
   with tempfile.TemporaryDirectory() as cache:
     source = open_source(data, choice or ShardChoice(), pathlib.Path(cache), say)
-    pool = FORMS[form](out, source.spec, _reported(source, say))
+    episodes = _reported(source, say)
+    pool = FORMS[form](out, source.spec, episodes, replace=False)
   now, plain = folder_bytes(out), pool.observations.dtype.itemsize
   for length in pool.observations.shape:
     plain *= length
   if pool.manifest_hash == source.manifest_hash:
     _copy_beside(pathlib.Path(data), out)
+  elif source.manifest_hash:
+    say(
+      f'{data}: content {source.manifest_hash}, but {pool.manifest_hash} when written '
+      'anew, as its manifest.json or its observations were changed. Labels drawn from '
+      'it are others, and its card is not copied.'
+    )
   say(
     f'{out}: {pool.num_episodes:,} episodes, {pool.num_transitions:,} transitions of '
     f'{pool.spec.name}, content {pool.manifest_hash}.'
   )
+  say(f'Rewards are written {source.rewards}.')
   say(
     f'{source.num_bytes / 1e6:,.2f} MB before, {now / 1e6:,.2f} MB now '
     f'({now / source.num_bytes:.1%}); observations uncompressed {plain / 1e6:,.2f} MB.'
@@ -177,7 +189,17 @@ def _of_shards(data: str, choice: ShardChoice, cache: pathlib.Path, say: Say) ->
     episodes=episodes(),
     num_bytes=int(manifest.sizes.sum()),
     num_transitions=manifest.num_transitions,
+    rewards=_rewards(manifest),
   )
+
+
+def _rewards(manifest: Manifest) -> str:
+  """What reading does to the rewards of shards."""
+  lead, detected = manifest.reward_lead, manifest.detected_lead
+  done = f'moved, {lead} step later than they were recorded' if lead else 'as recorded'
+  if detected in (None, lead):
+    return done
+  return f'{done}, though the screens say that they were recorded {detected} step early'
 
 
 def _reported(source: Source, say: Say) -> Iterator[Episode]:
@@ -206,5 +228,6 @@ def _copy_beside(data: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def folder_bytes(folder: str | os.PathLike) -> int:
-  """Bytes of the files in a folder."""
-  return sum(path.stat().st_size for path in pathlib.Path(folder).iterdir())
+  """Bytes of the files in a folder, without those of its subfolders."""
+  files = filter(pathlib.Path.is_file, pathlib.Path(folder).iterdir())
+  return sum(path.stat().st_size for path in files)

@@ -206,7 +206,13 @@ def make_mixture(
 ) -> Mixture:
   """The streams that train a method in its phase, with their shares (`mixing.py`)."""
   view = View(
-    data.vocabulary, 0, config.model.num_transitions, config.seed, host, num_hosts
+    data.vocabulary,
+    0,
+    config.model.num_transitions,
+    config.seed,
+    host,
+    num_hosts,
+    num_streams=1 + len(data.sources),
   )
   uses = methods.parts(config.method, config.phase)
   is_hidden = not methods.get(config.method).all_labelled

@@ -5,6 +5,8 @@ Two ways, one interface: a `PoolSet` is a pool, packed or not, a `ShardSet`
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +29,7 @@ class View(NamedTuple):
   seed: int = 0
   host: int = 0
   num_hosts: int = 1
+  num_streams: int = 1  # of the mixture, which share memory
 
 
 class RecordedSet(Protocol):
@@ -67,8 +70,13 @@ class PoolSet:
   def manifest_hash(self) -> str:
     return self.index.manifest_hash
 
+  @functools.cached_property
+  def _hide(self) -> Callable[[Labels], Pool]:
+    # Once for all streams of a run: what is left visible is as long as the pool.
+    return functools.lru_cache(1)(functools.partial(labelling.hide_actions, self.index))
+
   def windows(self, view: View, labels: Labels | None, is_hidden: bool) -> Windows:
-    pool = labelling.hide_actions(self.index, labels) if is_hidden else self.index
+    pool = self._hide(labels) if is_hidden else self.index
     if labels is None:
       ends = np.arange(pool.num_transitions)
     else:
@@ -76,7 +84,7 @@ class PoolSet:
     return PoolWindows(_reader(pool, view), ends)
 
   def labelled(self, view: View, labels: Labels, within: int) -> Windows:
-    visible = labelling.hide_actions(self.index, labels)
+    visible = self._hide(labels)
     ends = labelling.labelled_windows(self.index, labels, within)
     return PoolWindows(_reader(visible, view), ends)
 

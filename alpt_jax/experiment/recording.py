@@ -6,9 +6,7 @@ the card of a dataset.
 
 import contextlib
 import dataclasses
-import glob
 import json
-import os
 import pathlib
 import shlex
 import shutil
@@ -23,7 +21,7 @@ from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.envs import demonstrators, maze, maze_ceiling, maze_picture
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.records import write_record
-from alpt_jax.partial import PARTIAL, writer_name
+from alpt_jax.partial import PARTIAL, remove_abandoned, writer_name
 
 # Beside a dataset: how it was recorded.
 RECORDING = 'recording.json'
@@ -119,7 +117,7 @@ def new_folder(folder: pathlib.Path, recording: Any) -> Iterator[pathlib.Path]:
     raise UserError(f'{folder}: exists. Remove it or record into another folder.')
   if seed < 0:
     raise UserError(f'seed: expected 0 or more, found {seed}.')
-  _remove_abandoned(folder)
+  remove_abandoned(folder)
   partial = folder.with_name(f'{folder.name}.{PARTIAL}{writer_name()}')
   try:
     yield partial
@@ -133,18 +131,6 @@ def new_folder(folder: pathlib.Path, recording: Any) -> Iterator[pathlib.Path]:
       raise UserError(message) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
-
-
-def _remove_abandoned(folder: pathlib.Path) -> None:
-  """Removes what processes of this machine left that were killed while they wrote."""
-  host, _, _ = writer_name().rpartition('-')
-  for partial in folder.parent.glob(f'{glob.escape(folder.name)}.{PARTIAL}{host}-*'):
-    try:
-      os.kill(int(partial.name.rpartition('-')[2]), 0)
-    except ProcessLookupError:
-      shutil.rmtree(partial, ignore_errors=True)
-    except (ValueError, PermissionError):
-      continue  # another machine's, or another user's
 
 
 def check_positive(field: str, count: int) -> None:

@@ -63,6 +63,7 @@ class ShardSet:
       seed=view.seed,
       host=view.host,
       num_hosts=view.num_hosts,
+      num_streams=view.num_streams,
       labels=labels if is_hidden else 'all',
       heldout=labels.heldout_episodes if labels else (),
     )

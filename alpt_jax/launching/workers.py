@@ -14,8 +14,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-import jax
-
 from alpt_jax.errors import RunFailed, UserError
 from alpt_jax.experiment.config import claim_workdir
 from alpt_jax.experiment.owner import FolderLost, FolderTaken
@@ -71,15 +69,6 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
       if is_ours and folder.is_dir() and not is_done(folder):
         write_status(folder, 'failed', str(error))
   return num_failed
-
-
-def use_cache(folder: pathlib.Path) -> None:
-  """Keeps compiled programs, unless the environment names a folder for them.
-
-  A worker that starts again, and the second one of a pair, compile less.
-  """
-  cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', folder)
-  jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(cache).absolute()))
 
 
 def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:

@@ -65,11 +65,20 @@ class Attention(nn.Module):
     new = key, value = heads('key', tokens), heads('value', tokens)
     if kept is not None:
       key, value = (jnp.concatenate(pair, 1) for pair in zip(kept, new, strict=True))
-    scores = jnp.einsum('bqhd,bkhd->bhqk', query, key) / jnp.sqrt(query.shape[-1])
-    scores = jnp.where(mask[:, None], scores.astype(jnp.float32), _MASKED)
-    weights = jax.nn.softmax(scores).astype(self.dtype)
-    mixed = jnp.einsum('bhqk,bkhd->bqhd', weights, value).reshape(queries.shape)
+    mixed = attend(query, key, value, mask).reshape(queries.shape)
     return project('linear')(mixed), new
+
+
+def attend(query, key, value, mask):
+  """`[B, Q, H, D / H]` of as many queries and keys, `[B, N, ...]`: softmax in float32.
+
+  `mask` is `[B or 1, Q or 1, N]`, True = may see. Plain products: on a CPU nothing else
+  is as fast (benchmark/attention.py measures what there is).
+  """
+  scores = jnp.einsum('bqhd,bkhd->bhqk', query, key) / jnp.sqrt(query.shape[-1])
+  scores = jnp.where(mask[:, None], scores.astype(jnp.float32), _MASKED)
+  weights = jax.nn.softmax(scores).astype(query.dtype)
+  return jnp.einsum('bhqk,bkhd->bqhd', weights, value)
 
 
 class Dropout(nn.Module):
