@@ -1,14 +1,31 @@
-"""Settings of every test: the CPU, and programs that compile twice as fast.
+"""Settings of every test: the CPU, and programs that compile twice as fast, and once.
 
 Compiling dominates these tests. Real processes (tests/binaries_test.py) compile
-with all optimisations, as users do.
+with all optimisations, as users do. Programs are kept in .pytest_cache for the other
+worker and the next run; removing it costs time only.
 """
 
+import contextlib
 import gc
 import os
+import pathlib
+import time
+
+_COMPILED = pathlib.Path(__file__).parents[1] / '.pytest_cache' / 'compiled'
+_KEPT = 14 * 24 * 3600  # seconds: programs of code that has changed since
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(_COMPILED))
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES', 'none')
+
+
+def pytest_sessionstart():
+  for path in _COMPILED.glob('*'):
+    with contextlib.suppress(FileNotFoundError):  # another worker was faster
+      if time.time() - path.stat().st_mtime > _KEPT:
+        path.unlink()
 
 
 def pytest_collection_finish():
