@@ -115,19 +115,36 @@ def test_what_is_turned_off_keeps_nothing(tmp_path):
   assert not names(tmp_path)
 
 
-def test_a_program_cut_off_by_a_kill_is_said_and_replaced(tmp_path, capsys):
+@pytest.mark.parametrize('is_users', [False, True])
+def test_a_program_cut_off_by_a_kill_is_said_and_replaced(tmp_path, capsys, is_users):
   compiled.keep(tmp_path)
   compiled_anew()
   (path,) = tmp_path.iterdir()
   whole = path.stat().st_size
   os.truncate(path, whole // 2)
+  os.utime(path, (0, 0))
   next_process(tmp_path)
+  if is_users:
+    jax.config.update('jax_compilation_cache_dir', str(tmp_path))
+    compiled.keep(tmp_path / 'ours')
   assert compiled_anew() == (0, 1)
   (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith(f'{tmp_path}: compiled programs cannot be read (')
   assert path.stat().st_size > whole // 2
   next_process(tmp_path)
   assert compiled_anew() == (1, 0)
+
+
+def test_what_another_process_may_be_writing_is_left_alone(tmp_path, capsys):
+  compiled.keep(tmp_path)
+  compiled_anew()
+  (path,) = tmp_path.iterdir()
+  half = path.stat().st_size // 2
+  os.truncate(path, half)
+  next_process(tmp_path)
+  compiled_anew()
+  assert 'cannot be read' in capsys.readouterr().err
+  assert path.stat().st_size == half
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):

@@ -12,7 +12,7 @@ import pathlib
 import time
 
 _COMPILED = pathlib.Path(__file__).parents[1] / '.pytest_cache' / 'compiled'
-_KEPT = 14 * 24 * 3600  # seconds: programs of code that has changed since
+_KEPT = 14 * 24 * 3600  # seconds since it was compiled
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')

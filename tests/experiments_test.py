@@ -213,6 +213,7 @@ def test_every_experiment_runs_from_nothing_to_its_report(tmp_path):
   root = pathlib.Path(__file__).parents[1]
   environment = dict(os.environ)
   environment.pop('JAX_DISABLE_MOST_OPTIMIZATIONS', None)
+  environment.pop('JAX_COMPILATION_CACHE_DIR', None)
   result = subprocess.run(
     [*command, '--size=smoke', f'--out={tmp_path}'],
     cwd=root,
@@ -227,3 +228,4 @@ def test_every_experiment_runs_from_nothing_to_its_report(tmp_path):
     assert all(run.state == 'done' and run.last for run in found.runs)
     assert {finding.reason for finding in found.findings} <= {'a smoke run'}
     assert (part.folder / 'report' / 'index.html').is_file()
+    assert any(part.compiled.iterdir())

@@ -213,6 +213,7 @@ def go_on_elsewhere(folder, num_devices, fsdp, out):
       **os.environ,
       'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
       'JAX_PLATFORMS': 'cpu',
+      'JAX_ENABLE_COMPILATION_CACHE': 'false',
       'PYTHONPATH': os.pathsep.join([str(tests), str(tests.parent)]),
     },
     check=True,

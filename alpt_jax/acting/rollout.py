@@ -156,7 +156,7 @@ def play(
     max_steps: an episode is cut off after so many agent steps.
     seed: of the sampled returns and actions.
     greedy: per episode, whether the likeliest action is taken.
-    num_slots: episodes that are under way at most, shared out evenly among the stages.
+    num_slots: episodes that are under way at most, rounded up to as many in each stage.
     decision_fn: told of every decision, before it is acted upon.
     spent: what is spent is added there.
   """

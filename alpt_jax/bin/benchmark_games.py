@@ -32,7 +32,8 @@ def main(argv):
   found = many_games.measure_games([_DATA.value], counts, *lengths, _STORE.value)
   figures_file.print_rows('games', found)
   if _JSON.value:
-    used = {flag.name: flag.value for flag in (_DATA, _STORE, _GAMES, _BATCH, _BATCHES)}
+    given = _DATA, _STORE, _GAMES, _LENGTH, _BATCH, _BATCHES
+    used = {flag.name: flag.value for flag in given}
     figures_file.write(_JSON.value, {'games': found}, described, used)
 
 

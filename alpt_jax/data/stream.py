@@ -109,8 +109,8 @@ class ShardStream:
       block: at most so many windows per block; small sets have smaller ones.
       num_threads: that decode frames, by default as the number of streams suggests;
         does not change the sequence.
-      num_streams: of the mixture. Beyond 8 each mixes fewer windows (`num_shuffled`),
-        so this belongs to what the sequence is a function of.
+      num_streams: environments of the run. Beyond 8 each mixes fewer windows
+        (`num_shuffled`): it belongs to what the sequence is a function of.
 
     Raises:
       UserError: a file is missing or has another size, the labels belong to another

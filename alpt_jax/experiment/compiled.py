@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 import warnings
 
 import jax
@@ -14,6 +15,8 @@ from alpt_jax.experiment import cluster
 
 # Of a run: beside its checkpoints.
 FOLDER = 'compiled'
+# Seconds after which an entry is no longer being written.
+_WRITTEN = 60
 # What JAX warns of, and goes on: with the name of the program.
 _WARNING = re.compile(
   r"Error (reading|writing) persistent compilation cache entry for '(.+?)': (.*)"
@@ -37,7 +40,10 @@ def keep(folder: pathlib.Path) -> None:
   Args:
     folder: need not exist.
   """
-  if jax.config.jax_compilation_cache_dir is not None:
+  chosen = jax.config.jax_compilation_cache_dir
+  if chosen is not None:
+    if chosen:
+      _watch(pathlib.Path(chosen))
     return
   jax.config.update('jax_compilation_cache_dir', str(folder.absolute()))
   # The many small programs of a start take as long as one large one.
@@ -78,7 +84,11 @@ def _watch(folder: pathlib.Path) -> None:
 
 
 def _remove(folder: pathlib.Path, program: str) -> None:
-  """JAX never writes over what is there, so the damaged one would stay."""
+  """JAX never writes over what is there, so the damaged one would stay.
+
+  Not what another process may be writing: then that is what could not be read.
+  """
   for path in folder.glob(f'{glob.escape(program)}-*'):
     with contextlib.suppress(OSError):
-      path.unlink()
+      if time.time() - path.stat().st_mtime > _WRITTEN:
+        path.unlink()

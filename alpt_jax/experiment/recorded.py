@@ -29,7 +29,7 @@ class View(NamedTuple):
   seed: int = 0
   host: int = 0
   num_hosts: int = 1
-  num_streams: int = 1  # of the mixture, which share memory
+  num_streams: int = 1  # environments of the run, which share memory
 
 
 class RecordedSet(Protocol):

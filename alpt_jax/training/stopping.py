@@ -54,7 +54,7 @@ class StopRequest:
 
     Python drops what is raised in a callback of its garbage collector, as JAX has one.
     """
-    if self._may_interrupt:
+    if self._may_interrupt and self.name and not self._is_shared:
       signal.setitimer(signal.ITIMER_REAL, _AGAIN)
       raise _Interrupted
 
@@ -82,6 +82,8 @@ class StopRequest:
     try:
       try:
         self._may_interrupt = True
+        if self.name and not self._is_shared:  # since `is_due` was asked
+          raise _Interrupted
         result = function()
       finally:
         self._may_interrupt = False
@@ -89,4 +91,5 @@ class StopRequest:
       self._end_at_once()
       return result
     except _Interrupted:
+      self._end_at_once()
       return None
