@@ -154,7 +154,7 @@ def test_on_sources_alone_an_idm_learns_what_it_learns_beside_a_dt(root):
     assert abs(array - expected[name]).max() < 1e-5, name
 
 
-# Methods of one shape share one compiled step.
+# Methods of one shape and one order of rows share one compiled step.
 
 
 def _steps(root, method, phase='finetune'):
@@ -163,12 +163,16 @@ def _steps(root, method, phase='finetune'):
   return Run(_config(root, method, phase, base)).step_config
 
 
-def test_methods_of_one_shape_share_one_step(root):
-  with_idm = {_steps(root, name) for name in ('dt1-idm', 'alpt', 'alpt-idm', 'oracle')}
-  without = {_steps(root, name) for name in ('dt1', 'dt5', 'dt5-ret')}
-  alone = {_steps(root, 'alpt-idm', phase) for phase in ('sources', 'pretrain')}
-  cloning = {_steps(root, 'bc', phase) for phase in ('joint', 'finetune')}
-  assert [len(kind) for kind in (with_idm, without, alone, cloning)] == [1] * 4
-  assert len(with_idm | without | alone | cloning) == 4
-  assert with_idm == {_steps(root, 'alpt', 'sources')}
-  assert without == {_steps(root, 'dt5', 'pretrain')}
+def test_methods_of_one_shape_and_order_of_rows_share_one_step(root):
+  kinds = [
+    # A quarter of the rows is labelled ones, the others get labels.
+    {_steps(root, name) for name in ('dt1-idm', 'alpt', 'alpt-idm')},
+    # Every row teaches both models, none gets a label.
+    {_steps(root, 'oracle'), _steps(root, 'alpt', 'sources')},
+    {_steps(root, name) for name in ('dt1', 'dt5', 'dt5-ret')}
+    | {_steps(root, 'dt5', 'pretrain')},
+    {_steps(root, 'alpt-idm', phase) for phase in ('sources', 'pretrain')},
+    {_steps(root, 'bc', phase) for phase in ('joint', 'finetune')},
+  ]
+  assert [len(kind) for kind in kinds] == [1] * 5
+  assert len(set.union(*kinds)) == 5
