@@ -1,12 +1,15 @@
 """The batch of a step: exact shares, no state, the same for any hosts."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import tiny
 
-from alpt_jax.data.mixture import Mixture, Stream, row_use
+from alpt_jax import specs
+from alpt_jax.data.mixture import Mixture, PoolWindows, Stream, row_use
+from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
 
 
@@ -258,6 +261,45 @@ def test_a_stream_draws_from_its_own_ends_only():
   assert sorted(drawn) == [(0, 0, 1)] * 2 + [(0, 1, 1)] * 2  # two epochs of both
 
 
+@pytest.mark.parametrize('num_ends', [3, 256, 300])
+def test_a_sequence_is_the_same_however_it_is_cut(num_ends):
+  """Whatever is looked up at once: cut at its borders, across them, and anywhere."""
+  reader = WindowReader(tiny.tiny_pool((300,)), tiny.ACTIONS, 0)
+
+  def taken(*cuts):
+    windows = PoolWindows(reader, np.arange(num_ends))
+    parts = [windows.take(a, b - a, (0, 'x')) for a, b in itertools.pairwise(cuts)]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+  whole = taken(0, 1_000)
+  for cuts in ((0, 256, 512, 1_000), (0, 1, 255, 700, 1_000)):
+    for one, two in zip(taken(*cuts), whole, strict=True):
+      assert np.array_equal(one, two)
+  again = PoolWindows(reader, np.arange(num_ends))
+  again.take(700, 5, (0, 'y'))
+  last = again.take(200, 30, (0, 'x'))
+  assert np.array_equal(last.observations, whole[0][200:230])
+  epochs = whole[0][: 1_000 // num_ends * num_ends].reshape(-1, num_ends, 2)
+  assert (np.sort(epochs[..., 0]) == np.arange(num_ends) + 1).all()
+
+
+def test_frames_that_can_be_read_together_are():
+  frames, calls = _Given(tiny.tiny_window(1).observations), []
+
+  def read(places, into, rows):
+    calls.append(rows.tolist())
+    into[rows] = places
+
+  frames.read = read
+  streams = [
+    Stream(f'{i}', _Counting(i), Fraction(1), 1.0, 1.0, False) for i in range(3)
+  ]
+  streams[0].windows.frames = streams[2].windows.frames = frames
+  batch = Mixture(streams, 6, seed=0, group=3).batch(0)
+  assert origins(batch) == [0, 1, 2, 0, 1, 2]
+  assert calls == [[0, 3, 2, 5]]  # of the first stream, then of the third
+
+
 def test_a_batch_too_small_for_its_streams_is_refused():
   """Shares of 1, 1/4 and 3/4: the second of 2 gets a row a step from 8 rows on."""
   shares = (Fraction(1), Fraction(1, 4), Fraction(3, 4))
@@ -281,6 +323,16 @@ def test_rows_carry_what_they_may_teach():
   assert batch.idm_weight.dtype == batch.policy_weight.dtype == np.float32
 
 
+class _Given:
+  """Frames that are their own places."""
+
+  def __init__(self, observations):
+    self.form = specs.ObservationSpec('integers', observations.shape[2:], 'uint8')
+
+  def read(self, places, into, rows):
+    into[rows] = places
+
+
 class _Counting:
   """A host's own sequence 0, 1, 2, ...: each window's observation is its place."""
 
@@ -289,6 +341,7 @@ class _Counting:
   def __init__(self, environment):
     self._like = tiny.tiny_window(1)
     self._environment = environment
+    self.frames = _Given(self._like.observations)
 
   def take(self, first, count, key):
     del key

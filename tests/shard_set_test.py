@@ -11,6 +11,7 @@ from alpt_jax.data import rl_unplugged
 from alpt_jax.data.labels import Labels
 from alpt_jax.data.pool import write_pool
 from alpt_jax.data.shards import recorded_runs, write_shards
+from alpt_jax.data.windows import with_frames
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.config import from_mapping
@@ -90,7 +91,10 @@ def test_labelled_windows_are_those_of_a_pool(shards, pool, within):
   counts = [len(stream.ends) for stream in streams]
   # 7 windows of five hold one of steps 6 to 8, 6 one of 0 and 1; step 8 is the last.
   assert counts[0] == counts[1] == (3 + within - 1) + (2 + within - 1) + 1
-  windows = [stream.take(0, counts[0], (0, 'x')) for stream in streams]
+  windows = [
+    with_frames(stream.take(0, counts[0], (0, 'x')), stream.frames)
+    for stream in streams
+  ]
   _assert_same(*windows)
   assert windows[0].is_labelled.any(1).all()
 

@@ -1,5 +1,6 @@
 """Streams from shards: the rows of a pool, in an order that only the seed decides."""
 
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -8,12 +9,12 @@ import numpy as np
 import pytest
 
 from alpt_jax import specs
-from alpt_jax.data import labels, rl_unplugged, stream
+from alpt_jax.data import encoded, labels, rl_unplugged, stream
 from alpt_jax.data.blocks import Blocks, deal
 from alpt_jax.data.pool import write_pool
 from alpt_jax.data.shards import write_shards
 from alpt_jax.data.stream import ShardStream
-from alpt_jax.data.windows import WindowReader
+from alpt_jax.data.windows import WindowReader, with_frames
 from alpt_jax.errors import UserError
 from alpt_jax.types import Episode
 
@@ -60,6 +61,10 @@ def manifest(folder):
 def streamed(manifest, folder, window_length=5, seed=0, **settings):
   settings = {'block': BLOCK} | settings
   return ShardStream(manifest, folder, VOCABULARY, 3, window_length, seed, **settings)
+
+
+def take(stream, first, count):
+  return with_frames(stream.take(first, count), stream.frames)
 
 
 def pool_of(manifest, folder, path):
@@ -110,7 +115,7 @@ def test_rows_are_those_of_a_pool(folder, tmp_path, window_length, lead):
   ):
     heldout = drawn.heldout_episodes if known is drawn else ()
     stream = streamed(manifest, folder, window_length, labels=known, heldout=heldout)
-    found = stream.take(0, 48)
+    found = take(stream, 0, 48)
     ends = transitions_of(found, pool)
     expected = WindowReader(of_pool, VOCABULARY, 3, window_length)(ends)
     assert_equal_windows(found, expected)
@@ -121,14 +126,14 @@ def test_rows_are_those_of_a_pool(folder, tmp_path, window_length, lead):
 
 
 def test_hidden_actions_are_gone(manifest, folder):
-  found = streamed(manifest, folder).take(0, 64)
+  found = take(streamed(manifest, folder), 0, 64)
   assert not found.is_labelled.any() and not found.actions.any()
 
 
 def test_every_transition_is_shown_equally_often(manifest, folder, pool):
   # Shards of 21, 15 and 16 transitions: three blocks of two visit each shard twice.
   # Two of them hold 31 to 37, so 32 windows show nearly all, and one at most twice.
-  found = streamed(manifest, folder).take(0, 3 * BLOCK)
+  found = take(streamed(manifest, folder), 0, 3 * BLOCK)
   counts = np.bincount(transitions_of(found, pool), minlength=52)
   assert counts.max() <= 3 and (counts > 0).sum() >= 48
 
@@ -140,26 +145,38 @@ def test_a_set_smaller_than_a_group_is_repeated_evenly(tmp_path):
   assert source.block_size == 16
   pool = pool_of(manifest, tmp_path, tmp_path / 'pool')
   # 16 windows of 3 transitions: five of each and one more.
-  counts = np.bincount(transitions_of(source.take(0, 16), pool))
+  counts = np.bincount(transitions_of(take(source, 0, 16), pool))
   assert sorted(counts.tolist()) == [5, 5, 6]
 
 
 # The order.
 
 
-def test_the_sequence_is_the_same_however_it_is_cut_and_decoded(manifest, folder):
-  whole = streamed(manifest, folder, labels='all').take(0, 100)
-  again = streamed(manifest, folder, labels='all', num_threads=1)
-  parts = [again.take(0, 1), again.take(1, 30), again.take(31, 69)]
+def test_the_sequence_is_the_same_however_it_is_cut(manifest, folder):
+  whole = take(streamed(manifest, folder, labels='all'), 0, 100)
+  again = streamed(manifest, folder, labels='all')
+  parts = [take(again, 0, 1), take(again, 1, 30), take(again, 31, 69)]
   assert_equal_windows(joined(*parts), whole)
 
 
-def test_the_sequence_is_the_same_however_many_streams_there_are(
-  manifest, folder, monkeypatch
+@pytest.mark.parametrize('sizes', [(1,), (64, 7), (1_000,)])
+def test_frames_are_the_same_however_many_a_call_decodes(
+  manifest, folder, monkeypatch, sizes
 ):
-  alone = streamed(manifest, folder, labels='all').take(0, 100)
-  monkeypatch.setattr(stream, '_FEW', 0)
-  assert_equal_windows(streamed(manifest, folder, labels='all').take(0, 100), alone)
+  whole = take(streamed(manifest, folder), 0, 30)
+  monkeypatch.setattr(stream, '_CALLS', sizes)
+  assert_equal_windows(take(streamed(manifest, folder), 0, 30), whole)
+
+
+def test_streams_of_one_form_have_their_frames_decoded_together(manifest, folder):
+  one, two = (streamed(manifest, folder, seed=seed) for seed in range(2))
+  assert one.frames is two.frames
+  taken = one.take(0, 2), two.take(0, 3)
+  into = np.empty((5, 6, 84, 84, 1), np.uint8)
+  places = np.concatenate([window.observations for window in taken])
+  one.frames.read(places, into, np.array([4, 0, 2, 1, 3]))
+  for each, rows in ((one, [4, 0]), (two, [2, 1, 3])):
+    assert np.array_equal(into[rows], take(each, 0, len(rows)).observations)
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='needs /proc')
@@ -169,12 +186,12 @@ def test_many_streams_have_few_threads_each(manifest, folder):
     return next(int(line.split()[1]) for line in lines if line.startswith('Threads:'))
 
   streams = [streamed(manifest, folder, labels='all') for _ in range(12)]
-  streams[0].take(0, 1)
+  take(streams[0], 0, 1)
   before = num_threads()
   for each in streams[1:]:
-    each.take(0, 1)
-  # One decodes, one reads ahead, and theirs that TensorFlow has beside them.
-  assert num_threads() - before <= 4 * 11
+    take(each, 0, 1)
+  # One reads ahead, and theirs that TensorFlow has beside it.
+  assert num_threads() - before <= 3 * 11
 
 
 def test_a_stream_of_many_mixes_fewer_windows(manifest, folder):
@@ -182,10 +199,10 @@ def test_a_stream_of_many_mixes_fewer_windows(manifest, folder):
   windows = {}
   for count in (1, 10**6):
     one = streamed(manifest, folder, labels='all', num_streams=count)
-    windows[count] = one.take(0, BLOCK)
+    windows[count] = take(one, 0, BLOCK)
     again = streamed(manifest, folder, labels='all', num_streams=count)
     whole = type(windows[count])(*(array[5:8] for array in windows[count]))
-    assert_equal_windows(again.take(5, 3), whole)
+    assert_equal_windows(take(again, 5, 3), whole)
   last = [each.observations[:, -1] for each in windows.values()]
   orders = [[frame.tobytes() for frame in frames] for frames in last]
   assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
@@ -193,28 +210,28 @@ def test_a_stream_of_many_mixes_fewer_windows(manifest, folder):
 
 @pytest.mark.parametrize('first', [7, 16, 31, 32, 50, 70])
 def test_a_stream_resumes_at_any_place(manifest, folder, first):
-  whole = streamed(manifest, folder, labels='all').take(0, 80)
-  resumed = streamed(manifest, folder, labels='all').take(first, 10)
+  whole = take(streamed(manifest, folder, labels='all'), 0, 80)
+  resumed = take(streamed(manifest, folder, labels='all'), first, 10)
   assert_equal_windows(resumed, type(whole)(*(a[first : first + 10] for a in whole)))
 
 
 def test_a_stream_may_jump(manifest, folder):
   source = streamed(manifest, folder, labels='all')
-  first = source.take(40, 10)
-  source.take(3, 5)
-  assert_equal_windows(source.take(40, 10), first)
+  first = take(source, 40, 10)
+  take(source, 3, 5)
+  assert_equal_windows(take(source, 40, 10), first)
 
 
 def test_a_far_place_costs_no_more_than_its_block(manifest, folder):
   source = streamed(manifest, folder, labels='all')
   far = 10**9 * BLOCK + 5
-  found = source.take(far, 3)
-  assert_equal_windows(source.take(far, 3), found)
+  found = take(source, far, 3)
+  assert_equal_windows(take(source, far, 3), found)
 
 
 def test_seeds_and_hosts_differ(manifest, folder, pool):
   def first(**settings):
-    return transitions_of(streamed(manifest, folder, **settings).take(0, 32), pool)
+    return transitions_of(take(streamed(manifest, folder, **settings), 0, 32), pool)
 
   assert first().tolist() == first(seed=0).tolist() != first(seed=1).tolist()
   # Shard by shard: 0 and 2 for host 0, 1 for host 1.
@@ -224,7 +241,7 @@ def test_seeds_and_hosts_differ(manifest, folder, pool):
 
 
 def test_windows_are_mixed_within_a_block(manifest, folder, pool):
-  ends = transitions_of(streamed(manifest, folder).take(0, BLOCK), pool)
+  ends = transitions_of(take(streamed(manifest, folder), 0, BLOCK), pool)
   assert (np.diff(ends) < 0).sum() > BLOCK / 4
   assert len(set(pool.episode_of[ends[:10]].tolist())) > 1
 
@@ -299,7 +316,35 @@ def test_a_file_that_is_damaged_later_is_named(manifest, folder, tmp_path):
     content[len(content) // 2] ^= 255  # the same size
     (tmp_path / name).write_bytes(content)
   with pytest.raises(UserError, match='run_1-0000.-of-00003') as info:
-    streamed(manifest, tmp_path).take(0, 200)
+    take(streamed(manifest, tmp_path), 0, 200)
+  assert '\n' not in str(info.value)
+
+
+def test_a_frame_that_is_damaged_is_named(manifest, folder, tmp_path, monkeypatch):
+  """Of two games in a batch, the one with a PNG that cannot be decoded."""
+  whole = encoded.encode_png
+  (tmp_path / 'games').mkdir()
+  (tmp_path / 'games' / 'whole').symlink_to(folder)
+  episodes = [episode_of(n, i) for i, n in enumerate(LENGTHS)]
+  wrong = episodes[4].observations[7]
+
+  def encode(frame):
+    content = bytearray(whole(frame))
+    if np.array_equal(frame, wrong):
+      content[60:80] = bytes(20)  # of the pixels: the header is right
+    return bytes(content)
+
+  monkeypatch.setattr(encoded, 'encode_png', encode)
+  names = write_shards(tmp_path, GAME, episodes, 3)
+  sizes = np.array([(tmp_path / name).stat().st_size for name in names])
+  changed = dataclasses.replace(manifest, sizes=sizes)
+  windows = [streamed(manifest, folder), streamed(changed, tmp_path)]
+  taken = [each.take(0, 64) for each in windows]
+  places = np.concatenate([window.observations for window in taken])
+  into = np.empty((128, 6, 84, 84, 1), np.uint8)
+  expected = f'{tmp_path}/{names[1]}.*step 7, field observations'
+  with pytest.raises(UserError, match=expected) as info:
+    windows[0].frames.read(places, into, np.arange(128))
   assert '\n' not in str(info.value)
 
 
@@ -311,7 +356,7 @@ def test_a_file_with_fewer_episodes_is_named(manifest, folder, tmp_path):
     path = tmp_path / name
     os.truncate(path, int(size))
   with pytest.raises(UserError, match='run_1-0000.-of-00003'):
-    streamed(manifest, tmp_path).take(0, 200)
+    take(streamed(manifest, tmp_path), 0, 200)
 
 
 def test_labels_of_another_dataset_are_refused(manifest, folder):

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from alpt_jax.data.windows import WindowReader
+from alpt_jax.data.windows import Frames, WindowReader
 from alpt_jax.errors import UserError
 from alpt_jax.types import Batch, RowUse, Window
 
@@ -35,9 +35,19 @@ class Windows(Protocol):
 
   # True: each host has a sequence of its own; False: one for all hosts.
   is_per_host: bool
+  # What their frames are read from; several of these may have one in common.
+  frames: Frames
 
   def take(self, first: int, count: int, key: OrderKey) -> Window:
-    """`count` windows from place `first` of the sequence that `key` orders."""
+    """`count` windows from place `first` of the sequence that `key` orders.
+
+    Their observations are places of `frames`.
+    """
+
+
+# Windows of a pool that are looked up at once: of 41 games each gives six to a batch,
+# and looking up six takes as long as looking up a hundred.
+_BLOCK = 256
 
 
 class PoolWindows:
@@ -50,15 +60,34 @@ class PoolWindows:
     self.reader = reader
     self.ends = np.asarray(ends, _PLACES)
     self._epochs: dict[tuple[OrderKey, int], np.ndarray] = {}
+    self._found: tuple[tuple[OrderKey, int], Window] | None = None
+
+  @property
+  def frames(self) -> Frames:
+    return self.reader.frames
 
   def take(self, first: int, count: int, key: OrderKey) -> Window:
-    places = np.arange(first, first + count)
-    epochs, offsets = np.divmod(places, len(self.ends))
-    drawn = np.empty(count, np.int64)
-    for epoch in np.unique(epochs):
-      here = epochs == epoch
-      drawn[here] = self.ends[self._order(key, int(epoch))[offsets[here]]]
-    return self.reader(drawn)
+    parts, last = [], first + count
+    while first < last:
+      block, begin = divmod(first, _BLOCK)
+      end = min(begin + last - first, _BLOCK)
+      parts.append([leaf[begin:end] for leaf in self._block(key, block)])
+      first += end - begin
+    if len(parts) == 1:
+      return Window(*parts[0])
+    return Window(*map(np.concatenate, zip(*parts, strict=True)))
+
+  def _block(self, key: OrderKey, block: int) -> Window:
+    """So many windows of the sequence, the last ones asked for kept."""
+    if self._found is None or self._found[0] != (key, block):
+      places = np.arange(block * _BLOCK, (block + 1) * _BLOCK)
+      epochs, offsets = np.divmod(places, len(self.ends))
+      drawn = np.empty(_BLOCK, np.int64)
+      for epoch in np.unique(epochs):
+        here = epochs == epoch
+        drawn[here] = self.ends[self._order(key, int(epoch))[offsets[here]]]
+      self._found = (key, block), self.reader.places(drawn)
+    return self._found[1]
 
   def _order(self, key: OrderKey, epoch: int) -> np.ndarray:
     """The random order of the windows in one epoch, kept while in use."""
@@ -179,22 +208,31 @@ class Mixture:
     self._batch_size = batch_size
     self._seed = seed
     self._group = group or batch_size
-    self._cumulative = _cumulative(shares)
+    # In arrays of whole numbers, for the shares of all streams in a step at once.
+    bounds = [batch_size * bound for bound in _cumulative(shares)]
+    self._numerators = np.array([each.numerator for each in bounds], object)
+    self._denominators = np.array([each.denominator for each in bounds], object)
+    self._idm_weight = np.array([each.idm_weight for each in streams], np.float32)
+    self._policy_weight = np.array([each.policy_weight for each in streams], np.float32)
+    self._relabel = np.array([each.relabel for each in streams], bool)
     # (stream, host, hosts) -> (step, rows had before it), so that going on is free.
     self._taken: dict[tuple[int, int, int], tuple[int, int]] = {}
 
   def rows(self, step: int) -> list[tuple[int, int]]:
     """(first, count) of every stream's own sequence that a step consumes."""
-    steps, indices = np.array([step, step + 1]), range(len(self._streams) + 1)
-    first, last = np.diff([self._bound(index, steps) for index in indices], axis=0).T
+    first, last = np.diff(self._bounds(np.array([step, step + 1])), axis=0).T
     return list(zip(first.tolist(), (last - first).tolist(), strict=True))
 
-  def _bound(self, index: int, steps: np.ndarray) -> np.ndarray:
-    """`[...]` rows of all streams before one in so many steps."""
-    share = self._batch_size * self._cumulative[index]
-    largest = share.numerator * int(steps.max(initial=0))
-    exact = steps if largest < 2**63 else steps.astype(object)
-    return (exact * share.numerator // share.denominator).astype(np.int64)
+  def _bounds(self, steps: np.ndarray, indices: slice = slice(None)) -> np.ndarray:
+    """`[indices, steps]` rows of all streams before each in so many steps."""
+    numerators = self._numerators[indices, None]
+    denominators = self._denominators[indices, None]
+    largest = max(
+      numerators.max(initial=0) * int(steps.max(initial=0)), denominators.max()
+    )
+    dtype = np.int64 if largest < 2**63 else object
+    found = numerators.astype(dtype) * steps.astype(dtype) // denominators.astype(dtype)
+    return found.astype(np.int64)
 
   def batch(self, step: int, host: int = 0, num_hosts: int = 1) -> Batch:
     """The rows of one host of a step: its contiguous part of the global batch.
@@ -212,21 +250,25 @@ class Mixture:
     per_host = self._batch_size // num_hosts
     wanted = slice(host * per_host, (host + 1) * per_host)
     stream_of = self._stream_of(step)
-    batch = None
+    mine = stream_of[wanted]
+    counts = np.bincount(mine, minlength=len(self._streams)).tolist()
+    before = np.bincount(stream_of[: wanted.start], minlength=len(counts)).tolist()
+    parts = []
     for index, (first, _) in enumerate(self.rows(step)):
-      rows = np.flatnonzero(stream_of[wanted] == index)
-      if self._streams[index].windows.is_per_host:
+      stream, place = self._streams[index], first + before[index]
+      if stream.windows.is_per_host:
         place = self.taken_by(index, step, host, num_hosts)
-        self._taken[index, host, num_hosts] = step + 1, place + len(rows)
-      else:
-        place = first + np.count_nonzero(stream_of[: wanted.start] == index)
-      if len(rows):
-        part = self._read(index, place, len(rows))
-        if len(rows) == per_host:
-          return part
-        batch = batch or _empty(part, per_host)
-        _fill(batch, rows, part)
-    return batch
+        self._taken[index, host, num_hosts] = step + 1, place + counts[index]
+      if counts[index]:
+        key = self._seed, stream.name
+        part = stream.windows.take(place, counts[index], key)
+        parts.append((part, stream.windows.frames))
+    return Batch(
+      window=_joined(parts, np.argsort(mine, kind='stable')),
+      idm_weight=self._idm_weight[mine],
+      policy_weight=self._policy_weight[mine],
+      relabel=self._relabel[mine],
+    )
 
   def _stream_of(self, step: int) -> np.ndarray:
     """`[B]` the stream that each row of a step comes from.
@@ -255,32 +297,33 @@ class Mixture:
     num_groups = self._batch_size // self._group
     whole, rest = divmod(rows, self._group)
     steps = np.arange(num_steps + 1)
-    dealt = np.diff([self._bound(each, steps) for each in (index, index + 1)])
+    dealt = np.diff(self._bounds(steps, slice(index, index + 2)))
     # Of what is dealt before a stream's end each group has so many, and some one more.
     each, more = np.divmod(dealt, num_groups)
     before = whole * each + np.minimum(whole, more)
     before += np.minimum(rest, each + (whole < more))
     return before[1] - before[0]
 
-  def _read(self, index: int, first: int, count: int) -> Batch:
-    stream = self._streams[index]
-    return Batch(
-      window=stream.windows.take(first, count, (self._seed, stream.name)),
-      idm_weight=np.full(count, stream.idm_weight, np.float32),
-      policy_weight=np.full(count, stream.policy_weight, np.float32),
-      relabel=np.full(count, stream.relabel, bool),
-    )
 
+def _joined(parts: Sequence[tuple[Window, Frames]], rows: np.ndarray) -> Window:
+  """A batch of windows, their frames read into it.
 
-def _empty(like: Batch, num_rows: int) -> Batch:
-  """Room for a batch of rows like those of a part."""
-  window = (np.empty((num_rows, *leaf.shape[1:]), leaf.dtype) for leaf in like.window)
-  rest = (np.empty(num_rows, leaf.dtype) for leaf in like[1:])
-  return Batch(Window(*window), *rest)
-
-
-def _fill(batch: Batch, rows: np.ndarray, part: Batch) -> None:
-  for whole, leaf in zip(batch.window, part.window, strict=True):
-    whole[rows] = leaf
-  for whole, leaf in zip(batch[1:], part[1:], strict=True):
-    whole[rows] = leaf
+  Args:
+    parts: windows that hold places, and what their frames are read from.
+    rows: `[B]` the batch's row of each of their windows.
+  """
+  columns = zip(*(part[1:] for part, _ in parts), strict=True)
+  order = np.argsort(rows)
+  rest = [np.concatenate(column)[order] for column in columns]
+  form, length = parts[0][1].form, parts[0][0].valid.shape[1]
+  observations = np.empty((len(rows), length + 1, *form.shape), form.dtype)
+  reading: dict[Frames, list] = {}
+  begin = 0
+  for part, frames in parts:
+    end = begin + len(part.valid)
+    reading.setdefault(frames, []).append((part.observations, rows[begin:end]))
+    begin = end
+  for frames, wanted in reading.items():
+    found, to = map(np.concatenate, zip(*wanted, strict=True))
+    frames.read(found, observations, to)
+  return Window(observations, *rest)

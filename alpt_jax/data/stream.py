@@ -1,18 +1,20 @@
 """Endless windows out of shards that are too large for a pool.
 
-  shards ─> records ─> encoded windows ─> shuffled ─> (skipped) ─> decoded ─> Window
-  (blocks of a plan, `data/blocks.py`)                groups of windows      numpy
+  shards ─> records ─> encoded windows ─> shuffled ─> (skipped) ─> Window ─> frames
+  (blocks of a plan, `data/blocks.py`)                groups       places    numpy
 
-Windows stay encoded until the last moment: 1 KB a frame in the shuffle buffer
-instead of 7, and resuming skips windows before their frames are decoded. The
+Windows stay encoded until a batch is put together: 1 KB a frame in the shuffle buffer
+instead of 7, and resuming skips windows whose frames nobody decodes. All streams'
+windows of a batch are decoded together: 41 streams that each decoded its own took half
+as much CPU time again for a window as one did, most of it in malloc and the kernel. The
 sequence is a function of (manifest, labels, seed, host, number of hosts, number of
-streams) and the settings here, whatever the number of threads.
+streams) and the settings here.
 
 One of the three files that need TensorFlow.
 """
 
+import functools
 import os
-import weakref
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,6 +27,7 @@ from alpt_jax.data.labels import Labels, labelled_transitions
 from alpt_jax.data.manifest import Manifest
 from alpt_jax.data.quiet_tensorflow import give_back, tf
 from alpt_jax.errors import UserError
+from alpt_jax.specs import ObservationSpec
 from alpt_jax.types import Window
 
 # Ours, all of these. A block of two shards of a million steps reads 15 frames for
@@ -35,20 +38,14 @@ _VISITS = 2
 # and with many streams so many in all of them.
 _SHUFFLED = 4_096
 _SHUFFLED_IN_ALL = 32_768
-# Windows decoded by one call: single calls cost half as much again as the decoding.
+# Windows that TensorFlow hands over at once.
 _GROUP = 16
 # Windows taken from one shard before the next one's turn.
 _TURN = 16
 _READ_BYTES = 1 << 20
-# Streams of a process up to which each reads two shards at a time, and decodes with
-# so many threads. More keep the cores busy without: 41 streams had 540 threads and
-# took a tenth more CPU time for a window.
-_FEW = 4
-_THREADS = 2
-
-# All of this process; what a stream uses depends on how many there are, never what it
-# gives.
-_streams = weakref.WeakSet()
+# Frames decoded by one call: of the first number while there are so many, then of the
+# next. A frame of 256 costs 20 microseconds of CPU time, one alone 45.
+_CALLS = (256, 32)
 
 _FEATURES = {
   name: tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
@@ -67,6 +64,59 @@ def num_shuffled(num_streams: int) -> int:
   4,096 for up to 8 streams, 799 for 41.
   """
   return min(_SHUFFLED, max(_GROUP, _SHUFFLED_IN_ALL // num_streams))
+
+
+class EncodedFrames:
+  """The `Frames` of all streams of a process whose frames have one form.
+
+  A window's place: what finds the damage in the file that it comes from, and its T + 1
+  encoded frames (`[T + 2]` objects).
+  """
+
+  def __init__(self, form: ObservationSpec):
+    self.form = form
+
+  def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
+    """Decodes.
+
+    Raises:
+      UserError: a file was changed since the scan.
+    """
+    frames = places[:, 1:].ravel()
+    found = np.empty((len(frames), *self.form.shape), np.uint8)
+    begin = 0
+    try:
+      for size in _CALLS:
+        while begin + size <= len(frames):
+          found[begin : begin + size] = _decode(frames[begin : begin + size])
+          begin += size
+      for number in range(begin, len(frames)):
+        found[number] = tf.io.decode_png(frames[number], channels=1)
+    except tf.errors.OpError as error:
+      raise UserError(_find_damage(places, error)) from error
+    into[rows] = found.reshape(-1, *into.shape[1:])
+
+
+@functools.cache
+def _frames_of(form: ObservationSpec) -> EncodedFrames:
+  return EncodedFrames(form)
+
+
+@tf.function(reduce_retracing=False)
+def _decode(frames):
+  decoded = [tf.io.decode_png(each, channels=1) for each in tf.unstack(frames)]
+  return tf.stack(decoded)
+
+
+def _find_damage(places: np.ndarray, error: Exception) -> str:
+  """What is said of the first window that has a frame that cannot be decoded."""
+  for find, *frames in places:
+    for frame in frames:
+      try:
+        tf.io.decode_png(frame, channels=1)
+      except tf.errors.OpError:
+        return find(error)
+  raise error
 
 
 class ShardStream:
@@ -90,7 +140,6 @@ class ShardStream:
     labels: Labels | Literal['all'] | None = None,
     heldout: Sequence[int] = (),
     block: int = BLOCK,
-    num_threads: int | None = None,
     num_streams: int = 1,
   ):
     """Opens nothing yet, but looks whether the files are those that were scanned.
@@ -107,8 +156,6 @@ class ShardStream:
       labels: whose actions are known: those of a label file, 'all' or None.
       heldout: episodes that are never shown.
       block: at most so many windows per block; small sets have smaller ones.
-      num_threads: that decode frames, by default as the number of streams suggests;
-        does not change the sequence.
       num_streams: environments of the run. Beyond 8 each mixes fewer windows
         (`num_shuffled`): it belongs to what the sequence is a function of.
 
@@ -129,15 +176,14 @@ class ShardStream:
     usual = min(block, total * num_visits // len(dealt))
     size = max(1, usual // _GROUP) * _GROUP
     self._blocks = Blocks(manifest, dealt, seed, host, size, num_visits)
+    self.frames = _frames_of(manifest.spec.observation)
     self._manifest = manifest
     self._folder = folder
     self._joint_index = specs.action_indices(manifest.spec, vocabulary)
     self._allowed = specs.allowed_actions(manifest.spec, vocabulary)
     self._environment = environment
     self._length = window_length
-    self._threads = num_threads
     self._shuffled = num_shuffled(num_streams)
-    _streams.add(self)
     self._groups = None
     self._next = -1
     self._rest: list[np.ndarray] = []
@@ -149,6 +195,8 @@ class ShardStream:
 
   def take(self, first: int, count: int) -> Window:
     """The `count` windows (at least one) from place `first` of the sequence.
+
+    Their observations are places of `frames`.
 
     Fast where the call before ended at `first`. Anywhere else the stream begins
     anew at the block of `first` and skips within it.
@@ -180,7 +228,7 @@ class ShardStream:
     """The next group's arrays."""
     expected = self._next_group // (self._blocks.size // _GROUP)
     try:
-      block, *arrays = next(self._groups)
+      block, frames, *arrays = next(self._groups)
     except tf.errors.OpError as error:
       self._groups, self._next = None, -1
       raise UserError(self._damage(expected, error)) from error
@@ -189,7 +237,8 @@ class ShardStream:
       raise UserError(self._damage(expected))
     self._next_group += 1
     give_back()
-    return arrays
+    find = functools.partial(self._damage, expected)
+    return [np.insert(frames, 0, find, axis=1), *arrays]
 
   def _damage(self, block: int, error: Exception | None = None) -> str:
     """Finds what stopped the reading, by reading the block's files with checks."""
@@ -203,14 +252,14 @@ class ShardStream:
     reason = (str(error).splitlines() or [''])[0]
     return f'{rl_unplugged.changed(" or ".join(names))} {reason}'.strip()
 
-  def _window(self, observations, actions, numbers, steps, transitions) -> Window:
+  def _window(self, places, actions, numbers, steps, transitions) -> Window:
     offsets = np.arange(1 - self._length, 1)
     valid = offsets >= -steps[:, None]
     is_labelled = valid & self._is_known(transitions[:, None] + offsets)
     rewards, discounts, to_go = np.moveaxis(numbers, 1, 0)
     num_rows = len(steps)
     return Window(
-      observations=observations,
+      observations=places,
       actions=np.where(is_labelled, self._joint_index[actions], 0).astype(np.int32),
       is_labelled=is_labelled,
       rewards=np.where(valid, rewards, 0),
@@ -240,15 +289,12 @@ class ShardStream:
 
     dataset = tf.data.Dataset.range(block, np.iinfo(np.int64).max)
     dataset = dataset.map(planned).flat_map(self._encoded_groups)
-    # Before anything is decoded: this is what resuming costs.
+    # This is what resuming costs.
     dataset = dataset.skip(num_skipped)
-    are_few = len(_streams) <= _FEW
-    threads = self._threads or (_THREADS if are_few else 1)
-    dataset = dataset.map(self._decoded, num_parallel_calls=threads, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False
-    return dataset.prefetch(2 * threads if are_few else 1).with_options(options)
+    return dataset.prefetch(1).with_options(options)
 
   def _encoded_groups(
     self, block, paths, offsets, splits, steps, transitions, seed
@@ -271,14 +317,8 @@ class ShardStream:
       ).unbatch()
 
     num_visits = self._blocks.num_visits
-    # The order is the same without threads.
-    are_few = len(_streams) <= _FEW
-    threads = {'num_parallel_calls': num_visits, 'deterministic': True}
     windows = tf.data.Dataset.range(num_visits).interleave(
-      of_visit,
-      cycle_length=num_visits,
-      block_length=_TURN,
-      **(threads if are_few else {}),
+      of_visit, cycle_length=num_visits, block_length=_TURN
     )
     windows = windows.shuffle(self._shuffled, seed, reshuffle_each_iteration=False)
     groups = windows.batch(_GROUP, drop_remainder=True)
@@ -302,9 +342,3 @@ class ShardStream:
   def _blank(self) -> bytes:
     """What padding decodes to."""
     return encoded.encode_png(np.zeros(self._manifest.spec.observation.shape, np.uint8))
-
-  def _decoded(self, block, frames, *arrays):
-    frames = tf.unstack(tf.reshape(frames, [-1]), _GROUP * (self._length + 1))
-    images = tf.stack([tf.io.decode_png(frame, channels=1) for frame in frames])
-    form = self._manifest.spec.observation.shape
-    return block, tf.reshape(images, [_GROUP, self._length + 1, *form]), *arrays

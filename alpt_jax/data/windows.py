@@ -1,14 +1,64 @@
-"""Windows out of a pool: pure index arithmetic, the same for training and tests."""
+"""Windows out of a pool: pure index arithmetic, the same for training and tests.
+
+What a window says beside its frames is small, and read for many windows at once. Its
+frames are written where they shall lie, once: first a window holds their places.
+"""
 
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from alpt_jax import specs
 from alpt_jax.data.pool import Pool
+from alpt_jax.specs import ObservationSpec
 from alpt_jax.types import Window
+
+
+class Frames(Protocol):
+  """What windows' frames are read from. Places that it gave are its own to read."""
+
+  form: ObservationSpec  # of a frame
+
+  def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
+    """Writes the frames of windows into rows of a batch.
+
+    Args:
+      places: `[n, ...]` where those of each window are.
+      into: `[B, T + 1, ...]`.
+      rows: `[n]`, the window's in `into`.
+    """
+
+
+def with_frames(window: Window, frames: Frames) -> Window:
+  """Windows that hold places of frames, with the frames."""
+  num_windows, length = window.valid.shape
+  into = np.empty((num_windows, length + 1, *frames.form.shape), frames.form.dtype)
+  frames.read(window.observations, into, np.arange(num_windows))
+  return window._replace(observations=into)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PoolFrames:
+  """A pool's `Frames`. A window's place: its last row, and how many are padding.
+
+  Attributes:
+    form: of a frame.
+    observations: `[rows, ...]`, of which slices are read.
+  """
+
+  form: ObservationSpec
+  observations: Any
+
+  def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
+    length = into.shape[1]
+    for row, (last, padded) in zip(rows.tolist(), places.tolist(), strict=True):
+      first = last + 1 - length
+      into[row, padded:] = self.observations[first + padded : last + 1]
+      if padded:
+        into[row, :padded] = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +88,19 @@ class WindowReader:
   def _allowed(self) -> np.ndarray:
     return specs.allowed_actions(self.pool.spec, self.vocabulary)
 
+  @functools.cached_property
+  def frames(self) -> PoolFrames:
+    rows = self.pool.observations
+    if isinstance(rows, np.memmap):
+      rows = rows.view(np.ndarray)  # a slice of a memmap takes four times as long
+    return PoolFrames(self.pool.spec.observation, rows)
+
   def __call__(self, ends: np.ndarray) -> Window:
     """Returns the windows whose last transitions are `ends` (`[B]` int, below N)."""
+    return with_frames(self.places(ends), self.frames)
+
+  def places(self, ends: np.ndarray) -> Window:
+    """The same windows with `[B, 2]` places of `frames` as their observations."""
     pool = self.pool
     offsets = np.arange(1 - self.length, 1)
     episodes = pool.episode_of[ends]
@@ -47,8 +108,9 @@ class WindowReader:
     transitions = np.where(valid, ends[:, None] + offsets, ends[:, None])
     is_labelled = valid & pool.is_labelled[transitions]
     actions = self._joint_index[pool.actions[transitions]]
+    last_rows = ends.astype(np.int64) + episodes + 1
     return Window(
-      observations=self._observations(ends + episodes, valid),
+      observations=np.stack([last_rows, self.length - valid.sum(1)], axis=1),
       actions=np.where(is_labelled, actions, 0).astype(np.int32),
       is_labelled=is_labelled,
       rewards=np.where(valid, pool.clipped_rewards[transitions], 0),
@@ -58,11 +120,3 @@ class WindowReader:
       allowed=np.broadcast_to(self._allowed, (len(ends), len(self._allowed))),
       environment=np.full(len(ends), self.environment, np.int32),
     )
-
-  def _observations(self, last_rows: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """`[B, T + 1, ...]`; zero where the transition that starts there is padding."""
-    rows = last_rows[:, None] + np.arange(1 - self.length, 2)
-    seen = np.concatenate([valid, np.ones((len(valid), 1), bool)], axis=1)
-    observations = self.pool.observations[np.where(seen, rows, last_rows[:, None])]
-    observations[~seen] = 0
-    return observations

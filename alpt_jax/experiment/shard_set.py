@@ -162,6 +162,7 @@ class _Streamed:
   is_per_host = True
 
   def __init__(self, stream):
+    self.frames = stream.frames
     self._stream = stream
 
   def take(self, first: int, count: int, key: OrderKey) -> Window:
