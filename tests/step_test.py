@@ -394,17 +394,18 @@ def test_a_batch_in_parts_gives_the_whole_batchs_step(count, fields):
 
 
 def test_each_part_of_a_batch_drops_other_units_out():
-  """Two parts with equal rows and one key for both would have equal gradients."""
+  """Two parts of equal rows, one of them negative: with one key they would cancel."""
   window = jax.tree.map(lambda rows: np.repeat(rows[:1], 2, 0), tiny.random_window())
   config = tiny.tiny_step(idm=tiny.tiny_idm(dropout=0.5), policy=None)
 
   def loss_fn(params, part, key):
-    inputs, _ = part
+    inputs, sign = part
     found = config.idm.apply({'params': params}, *inputs, False, rngs={'dropout': key})
-    return found.sum(), ({}, found)
+    loss = (sign[:, None, None] * found).sum()
+    return loss, {'loss': loss}
 
   params = loud_state(config).params[IDM]
-  rows = ((window.observations, window.valid), window.allowed)
-  _, _, logits = summed_gradients(loss_fn, params, rows, KEY, 2)
-  assert logits.shape[0] == 2
-  assert not np.allclose(logits[0], logits[1])
+  rows = ((window.observations, window.valid), np.array([1.0, -1.0], np.float32))
+  gradients, metrics = summed_gradients(loss_fn, params, rows, KEY, 2)
+  assert abs(metrics['loss']) > 1e-3
+  assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradients)) > 1e-3

@@ -12,36 +12,31 @@ def summed_gradients(loss_fn, params, rows, key, count: int):
   """Gradients of a batch's loss.
 
   Args:
-    loss_fn: `(params, rows, key) -> (loss, (metrics, outputs))`; loss and metrics add
-      up over the parts of a batch, of outputs each row has its own.
+    loss_fn: `(params, rows, key) -> (loss, metrics)`, all of which add up over the
+      parts of a batch.
     params: differentiated.
     rows: tree of `[B, ...]`.
     key: of the random draws; each part has one of its own.
     count: parts, a divisor of B; 1 for the whole at once.
 
   Returns:
-    `(gradients, metrics, outputs)` of the whole batch.
+    `(gradients, metrics)` of the whole batch.
   """
   gradient_fn = jax.grad(loss_fn, has_aux=True)
   if count == 1:
-    gradients, (metrics, outputs) = gradient_fn(params, rows, key)
-    return gradients, metrics, outputs
+    return gradient_fn(params, rows, key)
 
   def add_part(sums, numbered):
     index, part = numbered
-    gradients, (metrics, outputs) = gradient_fn(
-      params, part, jax.random.fold_in(key, index)
-    )
-    return jax.tree.map(jnp.add, sums, (gradients, metrics)), outputs
+    found = gradient_fn(params, part, jax.random.fold_in(key, index))
+    return jax.tree.map(jnp.add, sums, found), None
 
   parts = _split(rows, count)
   one = jax.tree.map(lambda leaf: leaf[0], parts)
-  gradients, (metrics, _) = jax.eval_shape(gradient_fn, params, one, key)
-  zeros = jax.tree.map(
-    lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (gradients, metrics)
-  )
-  sums, outputs = jax.lax.scan(add_part, zeros, (jnp.arange(count), parts))
-  return *sums, _join(outputs)
+  shapes = jax.eval_shape(gradient_fn, params, one, key)
+  zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+  sums, _ = jax.lax.scan(add_part, zeros, (jnp.arange(count), parts))
+  return sums
 
 
 def in_parts(function, rows, count: int):

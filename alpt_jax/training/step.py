@@ -185,13 +185,12 @@ def _idm_half(config: StepConfig, state: TrainState, batch: Batch, keys):
     loss = losses.cross_entropy(logits, *target, total=total)
     guesses = jnp.where(allowed[:, None], logits, -jnp.inf).argmax(-1)
     accuracy = losses.accuracy(guesses, *target, total=total)
-    return loss, ({'idm_loss': loss, 'idm_train_accuracy': accuracy}, ())
+    return loss, {'idm_loss': loss, 'idm_train_accuracy': accuracy}
 
   rows = (_idm_inputs(window), target, window.allowed)
-  gradient, metrics, _ = summed_gradients(
+  return summed_gradients(
     loss_fn, state.params[IDM], rows, keys[0], config.microbatches
   )
-  return gradient, metrics
 
 
 def _labels(config: StepConfig, state: TrainState, window: Window, rows, key):
@@ -294,9 +293,8 @@ def _policy_half(
       for head, target in targets.items()
     }
     loss = sum(parts.values()) / len(parts)
-    return loss, ({'policy_loss': loss, **parts}, ())
+    return loss, {'policy_loss': loss, **parts}
 
-  gradient, metrics, _ = summed_gradients(
+  return summed_gradients(
     loss_fn, state.params[POLICY], (inputs, targets), key, config.microbatches
   )
-  return gradient, metrics
