@@ -122,7 +122,7 @@ def label_pool(
     labeller: trained on observations of the pool's form.
     pool: actions are known where its `is_labelled` says so.
     config: how.
-    episodes: which, in this order; None: all.
+    episodes: numbers of those to be labelled, in this order; None: all.
     progress: counted up meanwhile.
 
   Returns:
@@ -130,9 +130,17 @@ def label_pool(
     arrays for no episodes, as in a share of `plan.share_of` that got none.
 
   Raises:
-    UserError: see `label_episodes`; nothing is returned then.
+    UserError: see `label_episodes`, or there is no such episode; nothing is returned
+      then.
   """
   chosen = range(pool.num_episodes) if episodes is None else episodes
+  for index in chosen:
+    # numpy would count -1 from the end, and the places of its rows would be others.
+    if not 0 <= index < pool.num_episodes:
+      raise UserError(
+        f'{pool.spec.name}, episodes: expected 0 to {pool.num_episodes - 1}, found '
+        f'{index}.'
+      )
   recordings = (_recording(pool, int(index)) for index in chosen)
   found = label_episodes(labeller, pool.spec, recordings, config, progress)
   nothing = EpisodeLabels(
@@ -255,20 +263,28 @@ def _probabilities(idm: InverseDynamics):
   return jax.jit(probabilities)
 
 
+def _is_count(value: Any) -> bool:
+  """Whether a setting is a whole number of at least 1."""
+  return isinstance(value, (int, np.integer)) and value is not True and value >= 1
+
+
 def _check(labeller: Labeller, spec: EnvironmentSpec, config: LabellingConfig) -> None:
   """Raises where a model of these observations and actions is none of the spec's."""
-  if config.label_by not in SETTINGS:
+  label_by, size = f'{config.label_by}', labeller.mesh.size
+  if label_by not in SETTINGS:
     raise UserError(
       f'labelling.label_by: expected one of {", ".join(SETTINGS)}, found '
-      f"'{config.label_by}'{did_you_mean(config.label_by, SETTINGS)}"
+      f"'{label_by}'{did_you_mean(label_by, SETTINGS)}"
     )
-  if config.batch_size < 1 or config.batch_size % labeller.mesh.size:
+  if not _is_count(config.batch_size) or config.batch_size % size:
     raise UserError(
-      f'labelling.batch_size: expected a multiple of the {labeller.mesh.size} devices, '
-      f'found {config.batch_size}.'
+      f'labelling.batch_size: expected a multiple of the {size} devices, found '
+      f'{config.batch_size!r}.'
     )
-  if config.ahead < 1:
-    raise UserError(f'labelling.ahead: expected at least 1, found {config.ahead}.')
+  if not _is_count(config.ahead):
+    raise UserError(
+      f'labelling.ahead: expected a whole number of at least 1, found {config.ahead!r}.'
+    )
   expected = labeller.idm.observation_spec
   if spec.observation != expected:
     raise UserError(
