@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tiny
 
-from alpt_jax import specs
 from alpt_jax.data.mixture import Mixture, PoolWindows, Stream, row_use
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
@@ -327,7 +326,7 @@ class _Given:
   """Frames that are their own places."""
 
   def __init__(self, observations):
-    self.form = specs.ObservationSpec('integers', observations.shape[2:], 'uint8')
+    self.shape, self.dtype = observations.shape[2:], observations.dtype
 
   def read(self, places, into, rows):
     into[rows] = places

@@ -315,8 +315,8 @@ def _joined(parts: Sequence[tuple[Window, Frames]], rows: np.ndarray) -> Window:
   columns = zip(*(part[1:] for part, _ in parts), strict=True)
   order = np.argsort(rows)
   rest = [np.concatenate(column)[order] for column in columns]
-  form, length = parts[0][1].form, parts[0][0].valid.shape[1]
-  observations = np.empty((len(rows), length + 1, *form.shape), form.dtype)
+  frames, length = parts[0][1], parts[0][0].valid.shape[1]
+  observations = np.empty((len(rows), length + 1, *frames.shape), frames.dtype)
   reading: dict[Frames, list] = {}
   begin = 0
   for part, frames in parts:

@@ -27,7 +27,6 @@ from alpt_jax.data.labels import Labels, labelled_transitions
 from alpt_jax.data.manifest import Manifest
 from alpt_jax.data.quiet_tensorflow import give_back, tf
 from alpt_jax.errors import UserError
-from alpt_jax.specs import ObservationSpec
 from alpt_jax.types import Window
 
 # Ours, all of these. A block of two shards of a million steps reads 15 frames for
@@ -67,14 +66,16 @@ def num_shuffled(num_streams: int) -> int:
 
 
 class EncodedFrames:
-  """The `Frames` of all streams of a process whose frames have one form.
+  """The `Frames` of all streams of a process whose frames have one shape.
 
   A window's place: what finds the damage in the file that it comes from, and its T + 1
   encoded frames (`[T + 2]` objects).
   """
 
-  def __init__(self, form: ObservationSpec):
-    self.form = form
+  dtype = np.dtype(np.uint8)
+
+  def __init__(self, shape: tuple[int, ...]):
+    self.shape = shape
 
   def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
     """Decodes.
@@ -83,7 +84,7 @@ class EncodedFrames:
       UserError: a file was changed since the scan.
     """
     frames = places[:, 1:].ravel()
-    found = np.empty((len(frames), *self.form.shape), np.uint8)
+    found = np.empty((len(frames), *self.shape), self.dtype)
     begin = 0
     try:
       for size in _CALLS:
@@ -98,8 +99,8 @@ class EncodedFrames:
 
 
 @functools.cache
-def _frames_of(form: ObservationSpec) -> EncodedFrames:
-  return EncodedFrames(form)
+def _frames_of(shape: tuple[int, ...]) -> EncodedFrames:
+  return EncodedFrames(shape)
 
 
 @tf.function(reduce_retracing=False)
@@ -176,7 +177,7 @@ class ShardStream:
     usual = min(block, total * num_visits // len(dealt))
     size = max(1, usual // _GROUP) * _GROUP
     self._blocks = Blocks(manifest, dealt, seed, host, size, num_visits)
-    self.frames = _frames_of(manifest.spec.observation)
+    self.frames = _frames_of(manifest.spec.observation.shape)
     self._manifest = manifest
     self._folder = folder
     self._joint_index = specs.action_indices(manifest.spec, vocabulary)
@@ -186,7 +187,9 @@ class ShardStream:
     self._shuffled = num_shuffled(num_streams)
     self._groups = None
     self._next = -1
-    self._rest: list[np.ndarray] = []
+    # The last group read, and how many of its windows were taken.
+    self._group: Window | None = None
+    self._taken = 0
 
   @property
   def block_size(self) -> int:
@@ -209,23 +212,26 @@ class ShardStream:
       self._seek(first)
     parts, missing = [], count
     while missing:
-      if not len(self._rest[0]):
-        self._rest = self._read()
-      parts.append([array[:missing] for array in self._rest])
-      self._rest = [array[missing:] for array in self._rest]
-      missing -= len(parts[-1][0])
+      if self._taken == _GROUP:
+        self._group, self._taken = self._read(), 0
+      end = min(_GROUP, self._taken + missing)
+      parts.append([leaf[self._taken : end] for leaf in self._group])
+      missing -= end - self._taken
+      self._taken = end
     self._next = first + count
-    return self._window(*map(np.concatenate, zip(*parts, strict=True)))
+    if len(parts) == 1:
+      return Window(*parts[0])
+    return Window(*map(np.concatenate, zip(*parts, strict=True)))
 
   def _seek(self, first: int) -> None:
     block, place = divmod(first, self._blocks.size)
-    groups, place = divmod(place, _GROUP)
+    groups, taken = divmod(place, _GROUP)
     self._groups = iter(self._dataset(block, groups).as_numpy_iterator())
     self._next_group = block * (self._blocks.size // _GROUP) + groups
-    self._rest = [array[place:] for array in self._read()]
+    self._group, self._taken = self._read(), taken
 
-  def _read(self) -> list[np.ndarray]:
-    """The next group's arrays."""
+  def _read(self) -> Window:
+    """The next group."""
     expected = self._next_group // (self._blocks.size // _GROUP)
     try:
       block, frames, *arrays = next(self._groups)
@@ -238,7 +244,7 @@ class ShardStream:
     self._next_group += 1
     give_back()
     find = functools.partial(self._damage, expected)
-    return [np.insert(frames, 0, find, axis=1), *arrays]
+    return self._window(np.insert(frames, 0, find, axis=1), *arrays)
 
   def _damage(self, block: int, error: Exception | None = None) -> str:
     """Finds what stopped the reading, by reading the block's files with checks."""

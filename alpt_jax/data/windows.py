@@ -7,20 +7,20 @@ frames are written where they shall lie, once: first a window holds their places
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from alpt_jax import specs
 from alpt_jax.data.pool import Pool
-from alpt_jax.specs import ObservationSpec
 from alpt_jax.types import Window
 
 
 class Frames(Protocol):
   """What windows' frames are read from. Places that it gave are its own to read."""
 
-  form: ObservationSpec  # of a frame
+  shape: tuple[int, ...]  # of a frame
+  dtype: np.dtype
 
   def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
     """Writes the frames of windows into rows of a batch.
@@ -35,28 +35,27 @@ class Frames(Protocol):
 def with_frames(window: Window, frames: Frames) -> Window:
   """Windows that hold places of frames, with the frames."""
   num_windows, length = window.valid.shape
-  into = np.empty((num_windows, length + 1, *frames.form.shape), frames.form.dtype)
+  into = np.empty((num_windows, length + 1, *frames.shape), frames.dtype)
   frames.read(window.observations, into, np.arange(num_windows))
   return window._replace(observations=into)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class PoolFrames:
-  """A pool's `Frames`. A window's place: its last row, and how many are padding.
+  """A pool's `Frames`. A window's place: its last row, and how many are padding."""
 
-  Attributes:
-    form: of a frame.
-    observations: `[rows, ...]`, of which slices are read.
-  """
-
-  form: ObservationSpec
-  observations: Any
+  def __init__(self, observations):
+    """Takes `[rows, ...]`, of which slices are read."""
+    if isinstance(observations, np.memmap):
+      observations = observations.view(np.ndarray)  # whose slices are cheaper by far
+    self.shape = observations.shape[1:]
+    self.dtype = observations.dtype
+    self._observations = observations
 
   def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
     length = into.shape[1]
     for row, (last, padded) in zip(rows.tolist(), places.tolist(), strict=True):
       first = last + 1 - length
-      into[row, padded:] = self.observations[first + padded : last + 1]
+      into[row, padded:] = self._observations[first + padded : last + 1]
       if padded:
         into[row, :padded] = 0
 
@@ -90,10 +89,7 @@ class WindowReader:
 
   @functools.cached_property
   def frames(self) -> PoolFrames:
-    rows = self.pool.observations
-    if isinstance(rows, np.memmap):
-      rows = rows.view(np.ndarray)  # a slice of a memmap takes four times as long
-    return PoolFrames(self.pool.spec.observation, rows)
+    return PoolFrames(self.pool.observations)
 
   def __call__(self, ends: np.ndarray) -> Window:
     """Returns the windows whose last transitions are `ends` (`[B]` int, below N)."""
