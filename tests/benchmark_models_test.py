@@ -63,7 +63,8 @@ def test_programs_take_turns_and_a_short_one_is_called_more_than_once():
     wall=lambda: now[0],
     cpu=lambda: now[0] / 2,
   )
-  warm_up, turn = ['long'] * 2 + ['short'] * 2, ['long', 'short', 'short', 'short']
+  # A turn begins with a call that does not count.
+  warm_up, turn = ['long'] * 2 + ['short'] * 2, ['long'] * 2 + ['short'] * 4
   assert called == warm_up + turn + turn
   assert times['long'] == Timing((4.0, 4.0), (2.0, 2.0), 1)
   assert times['short'] == Timing((1.0, 1.0), (0.5, 0.5), 3)

@@ -56,9 +56,11 @@ def take_turns(
   """Calls every program, then every program again, and so on.
 
   Before that each is called twice: the first time it may be compiled, by the second
-  it is known how often it fits into a turn. The calls of one turn are not waited for
-  one by one, as a training loop does not either; a program whose result somebody needs
-  before the next call waits for it itself.
+  it is known how often it fits into a turn. A turn begins with a call that does not
+  count: what follows a program that needs little memory finds none that it may use at
+  once, and took half as long again. The other calls of a turn are not waited for one by
+  one, as a training loop does not either; a program whose result somebody needs before
+  the next call waits for it itself.
 
   Args:
     programs: each starts its work and returns JAX arrays, or something else when it is
@@ -79,6 +81,7 @@ def take_turns(
   cpus: dict[str, list[float]] = {name: [] for name in programs}
   for _ in range(repeats):
     for name, program in programs.items():
+      jax.block_until_ready(program())
       begin, cpu_begin, result = wall(), cpu(), None
       for _ in range(calls[name]):
         result = program()
