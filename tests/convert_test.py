@@ -248,7 +248,7 @@ def test_what_cannot_be_converted_is_named(maze, tmp_path):
     convert(str(maze), tmp_path / 'there')
   with pytest.raises(UserError, match='nowhere: no such dataset folder'):
     convert(str(tmp_path / 'nowhere'), tmp_path / 'out')
-  with pytest.raises(UserError, match='there: the folder is empty'):
+  with pytest.raises(UserError, match='there: expected .*, found an empty folder'):
     convert(str(tmp_path / 'there'), tmp_path / 'out')
   with pytest.raises(UserError, match='expected files of RL Unplugged'):
     convert(str(maze), tmp_path / 'out', choice=ShardChoice(runs=(1,)))

@@ -230,12 +230,21 @@ def test_a_missing_dataset_is_named(root):
 
 def test_an_empty_folder_and_one_that_is_no_dataset_are_named(tmp_path):
   (tmp_path / 'empty').mkdir()
-  with pytest.raises(UserError, match='empty'):
+  with pytest.raises(UserError, match='found an empty folder'):
     datasets.open_dataset(tmp_path / 'empty')
-  (tmp_path / 'notes').mkdir()
-  (tmp_path / 'notes' / 'a.txt').write_text('hello')
-  with pytest.raises(UserError, match='notes'):
-    datasets.open_dataset(tmp_path / 'notes')
+  notes = tmp_path / 'notes' / 'a.txt'
+  notes.parent.mkdir()
+  notes.write_text('hello')
+  with pytest.raises(UserError, match='notes: expected manifest.json.* none of these'):
+    datasets.open_dataset(notes.parent)
+  with pytest.raises(UserError, match='a.txt: expected a dataset folder, found a file'):
+    datasets.open_dataset(notes)
+
+
+def test_a_folder_of_datasets_is_none_and_one_of_them_is_named(root):
+  there = root / 'maze-blocked-20-1000-position'
+  with pytest.raises(UserError, match=f'Did you mean {there}'):
+    datasets.open_dataset(root)
 
 
 def test_a_source_of_another_observation_form_is_refused(root, tmp_path):

@@ -21,6 +21,7 @@ from alpt_jax.data.packed import (
   write_packed,
 )
 from alpt_jax.data.pool import open_pool, write_pool
+from alpt_jax.data.windows import with_frames
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.experiment.config import from_mapping
@@ -148,10 +149,14 @@ def test_labels_windows_and_evaluation_are_the_pools(tmp_path):
   view = View(tiny.ACTIONS, 3, 5)
   drawn = [labels.draw_labels(each.index, 8, 1, 2, 0.2) for each in sets]
   assert drawn[0] == drawn[1]
+
+  def taken(windows, *wanted):
+    return with_frames(windows.take(*wanted), windows.frames)
+
   for cut in (
-    lambda each: each.windows(view, drawn[0], True).take(0, 40, (0, 'a')),
-    lambda each: each.windows(view, None, False).take(5, 40, (1, 'b')),
-    lambda each: each.labelled(view, drawn[0], 4).take(0, 20, (0, 'c')),
+    lambda each: taken(each.windows(view, drawn[0], True), 0, 40, (0, 'a')),
+    lambda each: taken(each.windows(view, None, False), 5, 40, (1, 'b')),
+    lambda each: taken(each.labelled(view, drawn[0], 4), 0, 20, (0, 'c')),
     lambda each: each.evaluation(view, drawn[0], 6, True).window,
     lambda each: each.evaluation(view, drawn[0], 6, False).window,
   ):
@@ -334,6 +339,27 @@ def test_a_manifest_of_another_version_is_refused(tmp_path, field, value, expect
   path = tmp_path / 'packed' / 'manifest.json'
   path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
   refused(path.parent, expected)
+
+
+def test_a_set_of_a_newer_version_is_named_as_packed(tmp_path):
+  written(tmp_path)
+  path = tmp_path / 'packed' / 'manifest.json'
+  newer = {'format': 'packed 2', 'episodes': {}}
+  path.write_text(json.dumps(newer))
+  refused(path.parent, "expected 'packed 1', found 'packed 2'", open_fn=open_recorded)
+
+
+def test_what_is_no_array_is_told_in_our_own_words(tmp_path):
+  """numpy's advice about such a file is to trust it, and load what it pickled."""
+  written(tmp_path)
+  path = tmp_path / 'packed' / 'actions.npy'
+  content = path.read_bytes()
+  for bad in (content[:100], b'junk' + content):
+    path.write_bytes(bad)
+    expected = f'expected int32 [21] by the manifest, found {len(bad)} bytes that are'
+    refused(path.parent, expected)
+  path.unlink()
+  refused(path.parent, 'found none (No such file or directory). Record it anew')
 
 
 def test_the_one_is_not_opened_as_the_other(tmp_path):

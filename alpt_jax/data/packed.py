@@ -182,7 +182,8 @@ def open_recorded(folder: str | os.PathLike) -> Pool:
     UserError: as `open_pool`.
   """
   folder = pathlib.Path(folder)
-  if pool_files.read_manifest(folder)[1].get('format') == FORMAT:
+  # One of another version, too, is named as what it is.
+  if f'{pool_files.read_manifest(folder)[1].get("format")}'.startswith('packed'):
     return open_packed(folder)
   return open_pool(folder)
 

@@ -192,7 +192,10 @@ def check_manifest(path: pathlib.Path, manifest: dict[str, Any]):
 
 
 def _no_manifest(path: pathlib.Path, reason: Exception | str) -> UserError:
-  return UserError(f'{path}: not the manifest of a pool ({reason}). Record it anew.')
+  return UserError(
+    f'{path}: not the manifest of a pool ({reason}). Record it anew, or copy or '
+    'convert it again.'
+  )
 
 
 def check_unchanged(path: pathlib.Path, sha256: dict[str, str]) -> None:
@@ -209,15 +212,20 @@ def open_array(
 ) -> np.ndarray:
   """One memory-mapped array, of the form that its manifest says."""
   path = folder / f'{name}.npy'
+
+  def damaged(found: str) -> UserError:
+    return UserError(
+      f'{path}: expected {dtype} {list(shape)} by the manifest, found {found}. '
+      'Record it anew, or copy or convert it again.'
+    )
+
   try:
     array = np.load(path, mmap_mode='r')
-  except (OSError, ValueError, EOFError) as error:
-    raise UserError(
-      f'{path}: damaged ({error}). Record it anew, or convert it again.'
-    ) from error
+  except OSError as error:
+    raise damaged(f'none ({error.strerror})') from error
+  except (ValueError, EOFError) as error:
+    # numpy's own words may be advice to trust the file.
+    raise damaged(f'{path.stat().st_size:,} bytes that are no such array') from error
   if array.dtype != dtype or array.shape != shape:
-    raise UserError(
-      f'{path}: expected {dtype} {list(shape)} by the manifest, found {array.dtype} '
-      f'{list(array.shape)}. It is damaged. Record it anew, or convert it again.'
-    )
+    raise damaged(f'{array.dtype} {list(array.shape)}')
   return array

@@ -9,11 +9,21 @@ import ctypes
 import os
 import time
 
-# Read when TensorFlow is imported: no notices, and no greeting from oneDNN.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+from alpt_jax.errors import UserError
+
+# Read when TensorFlow is imported: no notices, also none of what it raises as well (a
+# damaged file), and no greeting from oneDNN. The level 1 is JAX's, not the user's.
+if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
+  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 
-import tensorflow as tf  # noqa: E402
+try:
+  import tensorflow as tf
+except ImportError as error:
+  raise UserError(
+    f'RLDS files and shards of RL Unplugged need TensorFlow ({error}). Run: pip '
+    'install tensorflow tensorflow-datasets; or convert them where it is installed.'
+  ) from error
 
 # Too late, and harmless, if someone has already used TensorFlow.
 with contextlib.suppress(RuntimeError):

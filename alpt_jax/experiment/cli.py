@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -31,6 +32,24 @@ _DISK_ERRORS = {
   errno.EIO,
   errno.EROFS,
   errno.EACCES,
+}
+
+
+# Raised by absl and ml_collections where a flag or a config file is wrong.
+_WRONG_FLAGS = (
+  UserError,
+  flags.Error,
+  ValueError,
+  AttributeError,
+  KeyError,
+  SyntaxError,
+)
+# What absl quotes of Python -> what it means.
+_PLAIN = {
+  r'invalid literal for int\(\) with base 10: ': 'expected a whole number, found ',
+  r'could not convert string to float: ': 'expected a number, found ',
+  r"\('Non-boolean argument to boolean flag', (.*)\)$": r'expected a bool, found \1',
+  r'^flag (--\w+)=None: .* other than None.$': r'\1: expected a value. See --help.',
 }
 
 
@@ -127,7 +146,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
   try:
     _check_config_file(argv)
     rest = flags.FLAGS(argv)
-  except (UserError, flags.Error, ValueError, AttributeError, KeyError) as error:
+  except _WRONG_FLAGS as error:
     sys.exit(_say('error', _last_words(error), USER_ERROR))
   except ModuleNotFoundError as error:
     if (error.name or '').partition('.')[0] != 'configs':
@@ -155,11 +174,19 @@ def _last_words(error: Exception) -> str:
   """A config file's own message out of the traceback that ml_collections quotes."""
   if 'Traceback' in str(error):
     return str(error).strip().splitlines()[-1].partition(': ')[2]
+  if isinstance(error, SyntaxError):
+    return f'--config: {error.filename}, line {error.lineno}: no Python ({error.msg}).'
+  text = str(error.args[0]) if error.args else str(error)
+  if "no attribute 'get_config'" in text:
+    return '--config: expected a file with a function get_config, found none there.'
   if isinstance(error, KeyError | AttributeError):
     # ml_collections quotes its message once for every level of the field.
-    text = str(error.args[0]).replace('\\n', ' ').replace('\\', '').strip('"\'')
-    return f"--config: no field '{' '.join(text.split())}"
-  return str(error)
+    text = text.replace('\\n', ' ').replace('\\', '').strip('"\'')
+    field, _, hint = ' '.join(text.split()).partition("'")
+    return f"--config: no field '{field}'{hint}"
+  for pattern, plain in _PLAIN.items():
+    text = re.sub(pattern, plain, text)
+  return text
 
 
 def _say(word: str, error, code: int) -> int:

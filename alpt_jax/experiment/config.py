@@ -250,7 +250,7 @@ def _cast(value, hint, place, problems):
     return float(value)
   elif type(value) is hint:
     return value
-  name = getattr(hint, '__name__', str(hint))
+  name = str(hint) if typing.get_origin(hint) else hint.__name__
   problems.append(f'{place}: expected {name}, found {value!r}')
   return value
 

@@ -1,6 +1,7 @@
 """Recorded episodes out of one kind of store and into another."""
 
 import dataclasses
+import errno
 import os
 import pathlib
 import shutil
@@ -13,7 +14,7 @@ from alpt_jax.data.manifest import Manifest
 from alpt_jax.data.packed import open_recorded, write_packed
 from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.data.shards import recorded_runs
-from alpt_jax.errors import UserError
+from alpt_jax.errors import RunFailed, UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
@@ -24,6 +25,8 @@ FORMS = {'packed': write_packed, 'pool': write_pool}
 _SECONDS_PER_LINE = 10
 # Beside the episodes in a dataset folder: what was found out about them.
 _BESIDE = ('card.json', 'card.md', 'picture.png', 'recording.json')
+# No space, over quota, too large, the device fails.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 Say = Callable[[str], Any]
 
@@ -86,19 +89,24 @@ def convert(
     say: receives lines about progress, and the sizes at the end.
 
   Raises:
-    UserError: `out` exists, or `data` cannot be read (as `datasets.open_set`).
+    UserError: `out` exists or cannot be made, or `data` cannot be read (as
+      `datasets.open_set`).
+    RunFailed: the disk is full, or fails.
   """
   if out.exists():
     raise UserError(f'{out}: exists. Remove it, or convert into another folder.')
   with tempfile.TemporaryDirectory() as cache:
     source = open_source(data, choice or ShardChoice(), pathlib.Path(cache), say)
     episodes = _reported(source, say)
-    pool = FORMS[form](out, source.spec, episodes, replace=False)
+    try:
+      pool = FORMS[form](out, source.spec, episodes, replace=False)
+    except OSError as error:
+      raise _not_written(data, out, error) from error
   now, plain = folder_bytes(out), pool.observations.dtype.itemsize
   for length in pool.observations.shape:
     plain *= length
   if pool.manifest_hash == source.manifest_hash:
-    _copy_beside(pathlib.Path(data), out)
+    _copy_beside(pathlib.Path(data), out, say)
   elif source.manifest_hash:
     say(
       f'{data}: content {source.manifest_hash}, but {pool.manifest_hash} when written '
@@ -115,6 +123,14 @@ def convert(
     f'({now / source.num_bytes:.1%}); observations uncompressed {plain / 1e6:,.2f} MB.'
   )
   return pool
+
+
+def _not_written(data: str, out: pathlib.Path, error: OSError) -> Exception:
+  """What to raise where the disk did not let a conversion come to its end."""
+  text = f'{data}: could not be written to {out} ({error}); nothing is left of it. '
+  if error.errno in _NO_ROOM:
+    return RunFailed(text + 'Free some disk space and run the same command again.')
+  return UserError(text + 'Choose another folder.')
 
 
 def open_source(
@@ -148,8 +164,7 @@ def open_source(
       num_transitions=pool.num_transitions,
       manifest_hash=pool.manifest_hash,
     )
-  if not folder.is_dir():
-    raise UserError(f'{folder}: no such dataset folder. Correct the path.')
+  datasets.check_may_be_rlds(folder)
   from alpt_jax.data import rlds  # which imports TensorFlow
 
   return Source(rlds.validate(folder), rlds.read(folder), folder_bytes(folder))
@@ -220,11 +235,16 @@ def _reported(source: Source, say: Say) -> Iterator[Episode]:
   say('All episodes are read; what was written is read once more for its hash.')
 
 
-def _copy_beside(data: pathlib.Path, out: pathlib.Path) -> None:
-  """The same content has the same card."""
+def _copy_beside(data: pathlib.Path, out: pathlib.Path, say: Say) -> None:
+  """The same content has the same card; the episodes are whole without it, too."""
   for name in _BESIDE:
-    if (data / name).is_file():
+    if not (data / name).is_file():
+      continue
+    try:
       shutil.copyfile(data / name, out / name)
+    except OSError as error:
+      (out / name).unlink(missing_ok=True)
+      say(f'{data / name}: not copied to {out} ({error}).')
 
 
 def folder_bytes(folder: str | os.PathLike) -> int:

@@ -29,11 +29,7 @@ def open_dataset(folder: str | pathlib.Path) -> Pool:
   folder = pathlib.Path(folder)
   if store := recorded_store(folder):
     return open_recorded(store)
-  if not folder.is_dir():
-    raise UserError(
-      f'{folder}: no such dataset folder. Record it with bin/record, or, for RL '
-      'Unplugged, download it.'
-    )
+  check_may_be_rlds(folder)
   # Only this conversion needs TensorFlow; training reads the pool it leaves.
   from alpt_jax.data import rlds
 
@@ -45,6 +41,33 @@ def recorded_store(folder: pathlib.Path) -> pathlib.Path | None:
   """Where a dataset folder holds a pool or a packed set; None where it does not."""
   places = (folder, folder / 'pool', folder / 'packed')
   return next((place for place in places if (place / MANIFEST).is_file()), None)
+
+
+def check_may_be_rlds(folder: pathlib.Path) -> None:
+  """Sees, without TensorFlow, that what is no recorded store may be an RLDS dataset.
+
+  Raises:
+    UserError: it is none; where datasets lie in the folder, one of them is named.
+  """
+  if not folder.exists():
+    raise UserError(
+      f'{folder}: no such dataset folder. Record it with bin/record, for RL Unplugged '
+      'download it, or correct the path.'
+    )
+  if not folder.is_dir():
+    raise UserError(
+      f'{folder}: expected a dataset folder, found a file. Name its folder.'
+    )
+  if any(folder.glob('features.json')) or any(folder.glob('**/dataset_info.json')):
+    return
+  inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+  near = (path for path in inside if recorded_store(path) or holds_shards(str(path)))
+  found = 'none of these' if any(folder.iterdir()) else 'an empty folder'
+  hint = next((f'Did you mean {path}?' for path in near), 'Correct the path.')
+  raise UserError(
+    f'{folder}: expected manifest.json (a pool or a packed set), dataset_info.json '
+    f'(RLDS) or run_<r>-<i>-of-<N> (RL Unplugged), found {found}. {hint}'
+  )
 
 
 def open_set(folder: str, config: DataConfig) -> RecordedSet:
