@@ -38,5 +38,6 @@ if [ "${1:-}" = --all ]; then
 fi
 ruff check .
 ruff format --check .
+# A file at a time, so that its tests share what they compile, trace and record.
 # Before bash 4.4, an empty array counts as unset.
-exec python -m pytest -n "${WORKERS:-2}" ${selection[@]+"${selection[@]}"} "$@"
+exec python -m pytest -n "${WORKERS:-2}" --dist loadfile ${selection[@]+"${selection[@]}"} "$@"

@@ -234,8 +234,9 @@ def test_a_model_without_returns_chooses_as_one_whole_pass_says():
   inputs = given.observations, given.actions, given.actions, given.is_known
   inputs += given.reward_tokens, given.valid
   params = tiny_models.loud_params(model, *inputs)
-  logits = model.apply({'params': params}, *inputs).actions[:, -1]
-  chosen = decide(model, ActingConfig(), params, given, keys(2), np.array([True, True]))
+  logits = jax.jit(model.apply)({'params': params}, *inputs).actions[:, -1]
+  decide_fn = make_decide(model, ActingConfig())
+  chosen = decide_fn(params, given, keys(2), np.array([True, True]))
   assert chosen.return_to_go is None
   expected = np.where(given.allowed, logits, -np.inf).argmax(-1)
   assert chosen.action.tolist() == expected.tolist()

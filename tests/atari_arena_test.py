@@ -2,9 +2,9 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
+import tiny_models
 from PIL import Image
 
 from alpt_jax import specs
@@ -32,9 +32,9 @@ def player():
   )
   empty = np.zeros((1, 4), np.int32)
   observations = np.zeros((1, 4, *SPEC.observation.shape), np.uint8)
-  params = policy.init(
-    jax.random.key(0), observations, empty, empty, empty > 0, empty, empty == 0
-  )['params']
+  params = tiny_models.loud_params(
+    policy, observations, empty, empty, empty > 0, empty, empty == 0
+  )
   return Player(
     decide_fn=make_decide(policy, ActingConfig()),
     context=policy.context,

@@ -211,17 +211,27 @@ def test_the_source_spells_flags_as_the_program_does():
   )
 
 
-def test_flags_of_the_other_kind_are_one_line_and_exit_code_2(tmp_path):
-  out = f'--out={tmp_path / "x"}'
-  for arguments, message in (
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
     (('--environment=atari/Pong', '--goal=1,2'), '--goal: not a flag of atari'),
-    (('--environment=maze/tunneled/1', '--shards=2'), '--shards: not a flag of maze'),
-    (('--environment=atary/Pong',), "did you mean 'atari'"),
     (('--card',), 'expected --card --data=DIR and nothing else'),
-  ):
-    _, stderr = run(*arguments, out, expect=2)
-    assert message in stderr
-    assert len(stderr.strip().splitlines()) == 1
+    pytest.param(
+      ('--environment=maze/tunneled/1', '--shards=2'),
+      '--shards: not a flag of maze',
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      ('--environment=atary/Pong',), "did you mean 'atari'", marks=pytest.mark.slow
+    ),
+  ],
+)
+def test_flags_of_the_other_kind_are_one_line_and_exit_code_2(
+  tmp_path, arguments, message
+):
+  _, stderr = run(*arguments, f'--out={tmp_path / "x"}', expect=2)
+  assert message in stderr
+  assert len(stderr.strip().splitlines()) == 1
   assert not list(tmp_path.iterdir())
 
 

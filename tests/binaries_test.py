@@ -43,7 +43,8 @@ def compiled(tmp_path_factory):
   cache = tmp_path_factory.mktemp('compiled')
   environment = dict(os.environ, JAX_COMPILATION_CACHE_DIR=str(cache))
   environment['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
-  environment.pop('JAX_DISABLE_MOST_OPTIMIZATIONS', None)
+  for name in ('JAX_DISABLE_MOST_OPTIMIZATIONS', 'XLA_FLAGS'):
+    environment.pop(name, None)
   return environment
 
 
@@ -116,19 +117,30 @@ def test_a_method_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path):
   assert not (tmp_path / 'x').exists()
 
 
-def test_a_config_key_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path):
-  for wrong, hint in (
+@pytest.mark.parametrize(
+  ('wrong', 'hint'),
+  [
+    # One of our own, and one of the reader of flags.
     ('--config=configs/maze.py:lables=5', "did you mean 'labels'?"),
     ('--config=configs/maze.py --config.modle.width=5', 'Did you mean "model"'),
-    ('--config=configs/maze.py --config.model.widht=5', 'Did you mean "width"'),
-    ('--config=configs/maze.py:sources=bloked', "did you mean 'blocked'?"),
-    ('--config=configs/mace.py', 'configs/mace.py: no such file'),
-    ('--config configs/mace.py', 'configs/mace.py: no such file'),
-  ):
-    workdir = f'--workdir={tmp_path / "x"}'
-    _, stderr = run('pretrain', *wrong.split(), workdir, expect=2)
-    assert hint in stderr
-    assert len(stderr.strip().splitlines()) == 1
+    *(
+      pytest.param(*case, marks=pytest.mark.slow)
+      for case in (
+        ('--config=configs/maze.py --config.model.widht=5', 'Did you mean "width"'),
+        ('--config=configs/maze.py:sources=bloked', "did you mean 'blocked'?"),
+        ('--config=configs/mace.py', 'configs/mace.py: no such file'),
+        ('--config configs/mace.py', 'configs/mace.py: no such file'),
+      )
+    ),
+  ],
+)
+def test_a_config_key_that_does_not_exist_is_one_line_and_exit_code_2(
+  tmp_path, wrong, hint
+):
+  workdir = f'--workdir={tmp_path / "x"}'
+  _, stderr = run('pretrain', *wrong.split(), workdir, expect=2)
+  assert hint in stderr
+  assert len(stderr.strip().splitlines()) == 1
 
 
 def test_a_bucket_is_no_workdir(tmp_path):
@@ -365,22 +377,48 @@ def test_a_disk_that_others_fill_ends_the_run_at_its_next_metrics(
   assert 'Last good step: ' in last
 
 
-def test_the_smoke_quickstart_runs_from_nothing_to_its_report_and_again(
-  tmp_path, compiled
-):
-  options = ('--config=configs/quickstart.py:smoke', f'--out={tmp_path}')
-  stdout, _ = run('reproduce', *options, env=compiled)
-  assert 'ALPT-Blocked+Tunneled' in stdout
-  header = (tmp_path / 'results.csv').read_text().splitlines()[0]
+def reproduce(config, out, *arguments, num_runs, **options):
+  """Runs an experiment of one seed, evaluated at steps 4 and 8; returns its stdout."""
+  arguments = f'--config={config}', f'--out={out}', *arguments
+  stdout, _ = run('reproduce', *arguments, **options)
+  header = (out / 'results.csv').read_text().splitlines()[0]
   wanted = 'experiment,target,method,labels,seed,step,idm_accuracy,success_sampled,'
   assert header.startswith(wanted + 'success_greedy')
-  with open(tmp_path / 'results.csv') as file:
+  with open(out / 'results.csv') as file:
     rows = list(csv.DictReader(file))
-  # 4 methods and the oracle, one seed, evaluated at steps 4 and 8.
   assert sorted({row['step'] for row in rows}) == ['4', '8']
-  assert len(rows) == 10
+  assert len(rows) == 2 * num_runs
   assert all(row['config_hash'] and row['label_hash'] for row in rows)
   # All methods of the seed saw the same labels and the same target.
   assert len({row['label_hash'] for row in rows}) == 1
-  again, _ = run('reproduce', *options, env=compiled)
+  return stdout
+
+
+@pytest.mark.slow
+def test_the_smoke_quickstart_runs_from_nothing_to_its_report_and_again(
+  tmp_path, compiled
+):
+  # 4 methods and the oracle.
+  experiment = 'configs/quickstart.py:smoke', tmp_path
+  first = reproduce(*experiment, num_runs=5, env=compiled)
+  assert 'ALPT-Blocked+Tunneled' in first and 'done before' not in first
+  again = reproduce(*experiment, num_runs=5, env=compiled)
   assert again.count('done before') == 5
+
+
+def test_two_methods_run_from_nothing_to_their_report(tmp_path):
+  """The smoke quickstart without the others, and with smaller models."""
+  config = tmp_path / 'smaller.py'
+  config.write_text("""
+from configs import quickstart
+
+
+def get_config():
+  config = quickstart.get_config('smoke')
+  config.runs = config.runs[0], config.runs[2]
+  config.overrides.model = {'width': 8, 'num_heads': 2, 'num_layers': 1}
+  config.record.episodes = 12
+  return config
+""")
+  stdout = reproduce(config, tmp_path / 'out', '--workers=1', num_runs=2)
+  assert 'DT1' in stdout and 'ALPT-Blocked' in stdout

@@ -6,6 +6,7 @@ from cell 0 it bumps. With gamma 1/2 the true values of (left, right) are
 (1/4, 1/2) in cell 0 and (1/4, 1) in cell 1.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -101,10 +102,18 @@ def trained(config, batch, num_steps, **start):
   return state
 
 
+cql_loss = jax.jit(cql.cql_loss, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def quantiles_of(network, params, observations):
+  return network.apply({'params': params}, observations)
+
+
 def values_of(config, state):
   """`[2, 2]` Q of left and right in cells 0 and 1."""
   cells = np.array([[[0]], [[1]]], np.uint8)
-  quantiles = config.network.apply({'params': state.params[Q_NETWORK]}, cells)
+  quantiles = quantiles_of(config.network, state.params[Q_NETWORK], cells)
   return np.asarray(quantiles.mean(-1))[:, :2]
 
 
@@ -135,7 +144,7 @@ def test_the_conservative_loss_is_that_of_a_hand_calculation():
   config = config_of(alpha=2.0)
   batch = batch_of([RIGHT_OF_1, LEFT_OF_0])
   state = state_of(config, batch)
-  loss, metrics = cql.cql_loss(
+  loss, metrics = cql_loss(
     config, state.params[Q_NETWORK], state.target[Q_NETWORK], batch
   )
   values = values_of(config, state)
@@ -152,12 +161,12 @@ def test_the_future_is_the_target_networks():
 
   def quantiles(params, cell):
     cells = np.array([[[cell]]], np.uint8)
-    return config.network.apply({'params': params}, cells)[0]
+    return quantiles_of(config.network, params, cells)[0]
 
   future = quantiles(target_params, 1)[:2]  # what JUMP gives is never had
   future = GAMMA * future[future.mean(-1).argmax()]
   expected = quantile_huber(quantiles(params, 0)[RIGHT][None], future[None], 1.0)
-  loss, _ = cql.cql_loss(config, params, target_params, batch)
+  loss, _ = cql_loss(config, params, target_params, batch)
   np.testing.assert_allclose(loss, expected[0], rtol=1e-5)
 
 
@@ -204,12 +213,12 @@ def test_actions_that_the_environment_does_not_accept_are_no_future():
   config = config_of()
   batch = batch_of(COMPLETE)
   fresh = state_of(config, batch)
-  loss = cql.cql_loss(config, fresh.params[Q_NETWORK], fresh.target[Q_NETWORK], batch)
+  loss = cql_loss(config, fresh.params[Q_NETWORK], fresh.target[Q_NETWORK], batch)
   for parameters in (fresh.params, fresh.target):
     bias = parameters[Q_NETWORK]['quantiles']['bias'].reshape(3, -1)
     layer = parameters[Q_NETWORK]['quantiles']
     layer['bias'] = bias.at[JUMP].set(100.0).reshape(-1)
-  raised = cql.cql_loss(config, fresh.params[Q_NETWORK], fresh.target[Q_NETWORK], batch)
+  raised = cql_loss(config, fresh.params[Q_NETWORK], fresh.target[Q_NETWORK], batch)
   jax.tree.map(np.testing.assert_array_equal, raised, loss)
 
 

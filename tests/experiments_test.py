@@ -212,8 +212,9 @@ def test_every_experiment_runs_from_nothing_to_its_report(tmp_path):
   command = [sys.executable, '-m', 'alpt_jax.bin.reproduce', '--experiment=all']
   root = pathlib.Path(__file__).parents[1]
   environment = dict(os.environ)
-  environment.pop('JAX_DISABLE_MOST_OPTIMIZATIONS', None)
-  environment.pop('JAX_COMPILATION_CACHE_DIR', None)
+  for name in ('DISABLE_MOST_OPTIMIZATIONS', 'COMPILATION_CACHE_DIR'):
+    environment.pop(f'JAX_{name}', None)
+  environment.pop('XLA_FLAGS', None)
   result = subprocess.run(
     [*command, '--size=smoke', f'--out={tmp_path}'],
     cwd=root,

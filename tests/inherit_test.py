@@ -38,6 +38,13 @@ def trained(tmp_path_factory):
   return root
 
 
+@pytest.fixture(scope='module')
+def sources(trained):
+  """The folder of a run pretrained without the target."""
+  Run(_config(trained, 'phase=sources')).train(trained / 'base')
+  return trained / 'base'
+
+
 def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_heads=2):
   """The parameters of a run that starts from `workdir`, and its fresh ones."""
   config = dataclasses.replace(
@@ -124,13 +131,11 @@ def test_a_start_that_knew_other_labels_of_the_target_is_refused(trained):
     Run(dataclasses.replace(config, data=data))
 
 
-def test_a_base_of_sources_alone_serves_any_label_draw(trained):
-  base = trained / 'base'
-  Run(_config(trained, 'phase=sources')).train(base)
+def test_a_base_of_sources_alone_serves_any_label_draw(trained, sources):
   for labels, seed in ((10, 0), (20, 0)):
     config = _config(trained, 'phase=finetune')
     data = dataclasses.replace(config.data, labels=labels)
-    config = dataclasses.replace(config, initial=str(base), data=data, seed=seed)
+    config = dataclasses.replace(config, initial=str(sources), data=data, seed=seed)
     assert Run(config).fresh_state().step == 0
 
 
@@ -142,13 +147,12 @@ def test_a_start_that_knew_all_labels_of_the_target_is_refused(trained):
     Run(config)
 
 
-def test_what_an_ancestor_knew_is_not_forgotten(trained, tmp_path):
+def test_what_an_ancestor_knew_is_not_forgotten(trained, sources, tmp_path):
   """A base that saw this target as a source, finetuned elsewhere, and back."""
   elsewhere = _config(trained, 'phase=finetune')
   folder, name = str(trained / 'maze-blocked-20-2000-position'), 'maze/blocked:20/2000'
-  base = tmp_path / 'base'
-  Run(_config(trained, 'phase=sources')).train(base)  # of maze 2000
-  elsewhere = dataclasses.replace(elsewhere, initial=str(base))
+  # Of maze 2000.
+  elsewhere = dataclasses.replace(elsewhere, initial=str(sources))
   Run(elsewhere).train(tmp_path / 'tuned')  # on maze 1000
   data = dataclasses.replace(elsewhere.data, target=folder, environments=(name,))
   back = dataclasses.replace(elsewhere, initial=str(tmp_path / 'tuned'), data=data)
@@ -157,11 +161,10 @@ def test_what_an_ancestor_knew_is_not_forgotten(trained, tmp_path):
 
 
 def test_a_finetuned_run_is_scored_without_the_run_that_it_started_from(
-  trained, tmp_path
+  trained, sources, tmp_path
 ):
   """Another label draw than the base's, and the base is gone."""
-  base = tmp_path / 'base'
-  Run(_config(trained, 'phase=sources')).train(base)
+  base = shutil.copytree(sources, tmp_path / 'base')
   config = dataclasses.replace(
     _config(trained, 'phase=finetune'), initial=str(base), seed=3
   )

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
+import tiny_models
 from PIL import Image
 
 from alpt_jax.acting.policy import ActingConfig, make_decide
@@ -118,9 +118,9 @@ def test_a_film_holds_every_step_of_every_filmed_episode(tmp_path):
   )
   empty = np.zeros((1, 4), np.int32)
   observations = np.zeros((1, 4, *spec.observation.shape), np.uint8)
-  params = policy.init(
-    jax.random.key(0), observations, empty, empty, empty > 0, empty, empty == 0
-  )['params']
+  params = tiny_models.loud_params(
+    policy, observations, empty, empty, empty > 0, empty, empty == 0
+  )
   player = Player(
     decide_fn=make_decide(policy, ActingConfig()),
     context=policy.context,

@@ -136,13 +136,15 @@ def test_all_patches_of_a_frame_see_each_other_and_no_later_frame(policy):
   given = inputs(3)
   given['observations'][1, 1, 3, 3] += 128  # the last patch of frame 1
   given['observations'][2, 2, 3, 3] += 128  # the last patch of frame 2
-  _, kept = policy.model.apply(
-    {'params': policy.params},
-    **given,
-    capture_intermediates=lambda module, name: (
-      module.name == 'sequence' and name == 'extend'
-    ),
-  )
+  _, kept = jax.jit(
+    lambda given: policy.model.apply(
+      {'params': policy.params},
+      **given,
+      capture_intermediates=lambda module, name: (
+        module.name == 'sequence' and name == 'extend'
+      ),
+    )
+  )(given)
   ((_, layers),) = kept['intermediates']['sequence']['extend']
   keys, _ = layers[-1]  # of all tokens, after the layers before
   difference = np.abs(keys - keys[0]).max((-1, -2))
@@ -343,7 +345,7 @@ def test_growing_gives_new_actions_fresh_rows(grown):
 def test_growing_changes_no_logit_of_a_known_action(policy, grown):
   given = inputs(16)
   before = policy.predict(given)
-  after = grown.model.apply({'params': grown.params}, **given)
+  after = jax.jit(grown.model.apply)({'params': grown.params}, **given)
   np.testing.assert_allclose(
     after.actions[..., :4], before.actions, rtol=1e-5, atol=1e-5
   )

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import tiny_models
 
 from alpt_jax import specs
 from alpt_jax.acting.policy import ActingConfig, make_decide
@@ -111,11 +112,10 @@ def policy_for(spec, num_actions, patch_size=14):
   )
   empty = np.zeros((1, 4), np.int32)
   shown = np.zeros((1, 4, *spec.observation.shape), np.uint8)
-  params = model.init(
-    jax.random.key(0), shown, empty, empty, empty > 0, empty, empty == 0
-  )['params']
   # Fresh parameters are so small that all actions would be as likely as each other.
-  return model, jax.tree.map(lambda leaf: 20 * leaf, params)
+  return model, tiny_models.loud_params(
+    model, shown, empty, empty, empty > 0, empty, empty == 0
+  )
 
 
 def player_for(spec, vocabulary, **fields):

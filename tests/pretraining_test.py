@@ -151,7 +151,9 @@ def test_on_sources_alone_an_idm_learns_what_it_learns_beside_a_dt(root):
   )
   expected = tiny_models.leaf_items(beside.params[IDM])
   for name, array in tiny_models.leaf_items(alone.params[IDM]).items():
-    assert abs(array - expected[name]).max() < 1e-5, name
+    # A key's bias has no gradient but rounding, which AdamW makes as large as any.
+    if not name.endswith('attn/key/bias'):
+      assert abs(array - expected[name]).max() < 1e-5, name
 
 
 # Methods of one shape and one order of rows share one compiled step.

@@ -207,11 +207,13 @@ def go_on_elsewhere(folder, num_devices, fsdp, out):
   """(restored leaves of step 3, leaves of step 6, the losses between them)."""
   tests = pathlib.Path(__file__).parent
   command = [sys.executable, '-c', textwrap.dedent(ELSEWHERE), str(folder), str(out)]
+  devices = f'--xla_force_host_platform_device_count={num_devices}'
   subprocess.run(
     [*command, str(num_devices), str(fsdp)],
     env={
       **os.environ,
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
+      # Beside the flags of this process, without which bits would differ.
+      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {devices}',
       'JAX_PLATFORMS': 'cpu',
       'JAX_ENABLE_COMPILATION_CACHE': 'false',
       'PYTHONPATH': os.pathsep.join([str(tests), str(tests.parent)]),

@@ -43,9 +43,7 @@ WINDOW = tiny.random_window(tiny.IMAGE)
 
 @functools.cache
 def loud_state(config=PLAIN):
-  shapes = abstract_state(config, WINDOW)
-  zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-  return zeros._replace(params=tiny.loud(shapes.params))
+  return tiny.loud_state(config, WINDOW)
 
 
 def take_step(config, state):
@@ -223,10 +221,12 @@ def test_scanned_layers_drop_differently_from_each_other():
   model = Transformer(LAYERS, num_heads=2, dropout=0.5, scan_layers=True)
   given = (np.zeros((1, 4, 8), np.float32), np.ones((1, 1, 4), bool), False)
   keys = {'params': KEY, 'dropout': KEY}
-  params = jax.tree.map(np.zeros_like, model.init(keys, *given)['params'])
+  shapes = jax.eval_shape(lambda: model.init(keys, *given)['params'])
+  params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
   params['blocks']['mlp_out']['bias'] += 1
   params['ln_f']['scale'] += 1
-  found = model.apply({'params': params}, *given, rngs={'dropout': KEY})
+  apply = jax.jit(model.apply, static_argnums=3)
+  found = apply({'params': params}, *given, rngs={'dropout': KEY})
   assert max(len(np.unique(token.round(4))) for token in np.asarray(found[0])) == 3
 
 

@@ -288,15 +288,24 @@ def test_the_cause_is_told_from_what_follows_from_it():
 
 def test_a_dry_run_of_local_sh_shows_the_commands_and_starts_nothing(tmp_path):
   workdir = tmp_path / 'run'
+  # Where the project is not installed yet, this must not do it.
+  program = tmp_path / 'python'
+  program.write_text(f'#!/bin/sh\n[ "$2" = pip ] || exec {sys.executable} "$@"\n')
+  program.chmod(0o755)
   command = ['python', '-m', 'alpt_jax.bin.pretrain', f'--workdir={workdir}']
   result = subprocess.run(
     [_ROOT / 'launch' / 'local.sh', '2', '--dry-run', '--', *command],
     capture_output=True,
     text=True,
     cwd=_ROOT,
+    env={
+      **os.environ,
+      'PATH': f'{tmp_path}:{os.environ["PATH"]}',
+      'VIRTUAL_ENV': str(tmp_path),
+    },
   )
   assert result.returncode == 0, result.stderr
-  first, second = result.stdout.splitlines()
+  first, second = result.stdout.splitlines()[-2:]
   assert first.startswith(' '.join(command) + ' --distributed=on --coordinator=127.0')
   assert second.endswith('--num_processes=2 --process_id=1')
   assert not workdir.exists()

@@ -7,7 +7,7 @@ from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.specs import ObservationSpec
 from alpt_jax.training.optimizer import OptimizerConfig
-from alpt_jax.training.step import StepConfig
+from alpt_jax.training.step import StepConfig, TrainState, abstract_state
 from alpt_jax.types import Batch, Window
 
 VECTOR = ObservationSpec('vector', (3,), 'float32')
@@ -99,6 +99,13 @@ def loud_params(model, *inputs, seed=0):
   """Loud parameters of a model."""
   shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)['params']
   return loud(shapes, seed)
+
+
+def loud_state(config: StepConfig, window: Window, seed=0) -> TrainState:
+  """A train state of loud parameters; unlike `init_state` it compiles nothing."""
+  shapes = abstract_state(config, window)
+  zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+  return zeros._replace(params=loud(shapes.params, seed))
 
 
 def leaf_items(tree) -> dict[str, np.ndarray]:
