@@ -260,6 +260,17 @@ def test_a_stream_draws_from_its_own_ends_only():
   assert sorted(drawn) == [(0, 0, 1)] * 2 + [(0, 1, 1)] * 2  # two epochs of both
 
 
+def test_the_order_of_an_epoch_is_that_of_earlier_versions():
+  """Runs go on where they stopped: whatever changes it changes their batches."""
+  ends = np.array([2, 5, 7, 11])
+  reader = WindowReader(tiny.tiny_pool((12,)), tiny.ACTIONS, 0)
+  found = PoolWindows(reader, ends).take(0, 8, (3, 'x'))
+  numbers = [np.random.default_rng([3, ord('x'), epoch]) for epoch in (0, 1)]
+  order = [ends[rng.permutation(np.arange(4, dtype=np.uint32))] for rng in numbers]
+  # A place begins with the window's last row, one behind its last transition's.
+  assert found.observations[:, 0].tolist() == (np.concatenate(order) + 1).tolist()
+
+
 @pytest.mark.parametrize('num_ends', [3, 256, 300])
 def test_a_sequence_is_the_same_however_it_is_cut(num_ends):
   """Whatever is looked up at once: cut at its borders, across them, and anywhere."""

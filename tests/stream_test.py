@@ -320,8 +320,11 @@ def test_a_file_that_is_damaged_later_is_named(manifest, folder, tmp_path):
   assert '\n' not in str(info.value)
 
 
-def test_a_frame_that_is_damaged_is_named(manifest, folder, tmp_path, monkeypatch):
-  """Of two games in a batch, the one with a PNG that cannot be decoded."""
+@pytest.mark.parametrize('kind', ['damaged', 'small', 'thin'])
+def test_a_frame_that_is_no_such_picture_is_named(
+  manifest, folder, tmp_path, monkeypatch, kind
+):
+  """Of two games in a batch, the one with a PNG of another size, or of none."""
   whole = encoded.encode_png
   (tmp_path / 'games').mkdir()
   (tmp_path / 'games' / 'whole').symlink_to(folder)
@@ -329,9 +332,12 @@ def test_a_frame_that_is_damaged_is_named(manifest, folder, tmp_path, monkeypatc
   wrong = episodes[4].observations[7]
 
   def encode(frame):
+    if not np.array_equal(frame, wrong):
+      return whole(frame)
+    if kind != 'damaged':  # thin: what numpy would stretch
+      return whole(frame[:10, :10] if kind == 'small' else frame[:, :1])
     content = bytearray(whole(frame))
-    if np.array_equal(frame, wrong):
-      content[60:80] = bytes(20)  # of the pixels: the header is right
+    content[60:80] = bytes(20)  # of the pixels: the header is right
     return bytes(content)
 
   monkeypatch.setattr(encoded, 'encode_png', encode)
@@ -342,7 +348,7 @@ def test_a_frame_that_is_damaged_is_named(manifest, folder, tmp_path, monkeypatc
   taken = [each.take(0, 64) for each in windows]
   places = np.concatenate([window.observations for window in taken])
   into = np.empty((128, 6, 84, 84, 1), np.uint8)
-  expected = f'{tmp_path}/{names[1]}.*step 7, field observations'
+  expected = f'{tmp_path}/.*step 7, field observations'
   with pytest.raises(UserError, match=expected) as info:
     windows[0].frames.read(places, into, np.arange(128))
   assert '\n' not in str(info.value)

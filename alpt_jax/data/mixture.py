@@ -79,15 +79,16 @@ class PoolWindows:
 
   def _block(self, key: OrderKey, block: int) -> Window:
     """So many windows of the sequence, the last ones asked for kept."""
-    if self._found is None or self._found[0] != (key, block):
+    known = self._found
+    if known is None or known[0] != (key, block):
       places = np.arange(block * _BLOCK, (block + 1) * _BLOCK)
       epochs, offsets = np.divmod(places, len(self.ends))
       drawn = np.empty(_BLOCK, np.int64)
       for epoch in np.unique(epochs):
         here = epochs == epoch
         drawn[here] = self.ends[self._order(key, int(epoch))[offsets[here]]]
-      self._found = (key, block), self.reader.places(drawn)
-    return self._found[1]
+      known = self._found = (key, block), self.reader.places(drawn)
+    return known[1]
 
   def _order(self, key: OrderKey, epoch: int) -> np.ndarray:
     """The random order of the windows in one epoch, kept while in use."""

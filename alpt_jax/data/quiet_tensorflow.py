@@ -11,19 +11,29 @@ import time
 
 from alpt_jax.errors import UserError
 
-# Read when TensorFlow is imported: no notices, also none of what it raises as well (a
-# damaged file), and no greeting from oneDNN. The level 1 is JAX's, not the user's.
-if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
-  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+# Read once, when TensorFlow is imported: no greeting from oneDNN, no notices, and none
+# of what is raised as well (a damaged file). Restored for what reads it later.
+_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
+_level = os.environ.get(_LEVEL)
+os.environ[_LEVEL] = '3'
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 
 try:
   import tensorflow as tf
 except ImportError as error:
+  is_missing = isinstance(error, ModuleNotFoundError)
+  reason = f'{error}'.strip().splitlines()[-1]
   raise UserError(
-    f'RLDS files and shards of RL Unplugged need TensorFlow ({error}). Run: pip '
-    'install tensorflow tensorflow-datasets; or convert them where it is installed.'
+    f'RLDS files and shards of RL Unplugged need TensorFlow ({reason}). '
+    + ('Run' if is_missing else 'Install it anew')
+    + ': pip install tensorflow-cpu tensorflow-datasets; or convert them where it is '
+    'installed.'
   ) from error
+finally:
+  if _level is None:
+    del os.environ[_LEVEL]
+  else:
+    os.environ[_LEVEL] = _level
 
 # Too late, and harmless, if someone has already used TensorFlow.
 with contextlib.suppress(RuntimeError):

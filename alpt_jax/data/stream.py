@@ -89,12 +89,14 @@ class EncodedFrames:
     try:
       for size in _CALLS:
         while begin + size <= len(frames):
-          found[begin : begin + size] = _decode(frames[begin : begin + size])
+          found[begin : begin + size] = _decode(
+            frames[begin : begin + size], self.shape
+          )
           begin += size
       for number in range(begin, len(frames)):
-        found[number] = tf.io.decode_png(frames[number], channels=1)
-    except tf.errors.OpError as error:
-      raise UserError(_find_damage(places, error)) from error
+        found[number] = _decode(frames[number : number + 1], self.shape)
+    except (tf.errors.OpError, ValueError) as error:
+      raise UserError(_find_damage(places, self.shape, error)) from error
     into[rows] = found.reshape(-1, *into.shape[1:])
 
 
@@ -103,21 +105,22 @@ def _frames_of(shape: tuple[int, ...]) -> EncodedFrames:
   return EncodedFrames(shape)
 
 
-@tf.function(reduce_retracing=False)
-def _decode(frames):
+@tf.function
+def _decode(frames, shape):
   decoded = [tf.io.decode_png(each, channels=1) for each in tf.unstack(frames)]
-  return tf.stack(decoded)
+  # Another size would be stretched where it is written.
+  return tf.stack([tf.ensure_shape(each, shape) for each in decoded])
 
 
-def _find_damage(places: np.ndarray, error: Exception) -> str:
-  """What is said of the first window that has a frame that cannot be decoded."""
+def _find_damage(places: np.ndarray, shape: tuple[int, ...], error: Exception) -> str:
+  """What is said of the first window that has a frame that is no such picture."""
   for find, *frames in places:
     for frame in frames:
       try:
-        tf.io.decode_png(frame, channels=1)
-      except tf.errors.OpError:
+        _decode(np.array([frame], object), shape)
+      except (tf.errors.OpError, ValueError):
         return find(error)
-  raise error
+  return places[0, 0](error)
 
 
 class ShardStream:

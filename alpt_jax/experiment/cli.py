@@ -176,10 +176,11 @@ def _last_words(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].partition(': ')[2]
   if isinstance(error, SyntaxError):
     return f'--config: {error.filename}, line {error.lineno}: no Python ({error.msg}).'
-  text = str(error.args[0]) if error.args else str(error)
+  is_field = isinstance(error, KeyError | AttributeError) and error.args
+  text = str(error.args[0]) if is_field else str(error)
   if "no attribute 'get_config'" in text:
     return '--config: expected a file with a function get_config, found none there.'
-  if isinstance(error, KeyError | AttributeError):
+  if is_field:
     # ml_collections quotes its message once for every level of the field.
     text = text.replace('\\n', ' ').replace('\\', '').strip('"\'')
     field, _, hint = ' '.join(text.split()).partition("'")

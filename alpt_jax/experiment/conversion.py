@@ -25,8 +25,8 @@ FORMS = {'packed': write_packed, 'pool': write_pool}
 _SECONDS_PER_LINE = 10
 # Beside the episodes in a dataset folder: what was found out about them.
 _BESIDE = ('card.json', 'card.md', 'picture.png', 'recording.json')
-# No space, over quota, too large, the device fails.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+# No space, over quota, too large.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Say = Callable[[str], Any]
 
@@ -91,13 +91,13 @@ def convert(
   Raises:
     UserError: `out` exists or cannot be made, or `data` cannot be read (as
       `datasets.open_set`).
-    RunFailed: the disk is full, or fails.
+    RunFailed: the disk is full, or the dataset's fails.
   """
   if out.exists():
     raise UserError(f'{out}: exists. Remove it, or convert into another folder.')
   with tempfile.TemporaryDirectory() as cache:
     source = open_source(data, choice or ShardChoice(), pathlib.Path(cache), say)
-    episodes = _reported(source, say)
+    episodes = _reported(_read(data, source), say)
     try:
       pool = FORMS[form](out, source.spec, episodes, replace=False)
     except OSError as error:
@@ -125,9 +125,24 @@ def convert(
   return pool
 
 
+def _read(data: str, source: Source) -> Source:
+  """The source, where a disk that fails in reading is not taken for `out`'s."""
+
+  def episodes():
+    try:
+      yield from source.episodes
+    except OSError as error:
+      raise RunFailed(
+        f'{data}: could not be read ({error}). Look after the disk, then run the same '
+        'command again.'
+      ) from error
+
+  return dataclasses.replace(source, episodes=episodes())
+
+
 def _not_written(data: str, out: pathlib.Path, error: OSError) -> Exception:
   """What to raise where the disk did not let a conversion come to its end."""
-  text = f'{data}: could not be written to {out} ({error}); nothing is left of it. '
+  text = f'{data}: could not be written to {out} ({error}). '
   if error.errno in _NO_ROOM:
     return RunFailed(text + 'Free some disk space and run the same command again.')
   return UserError(text + 'Choose another folder.')

@@ -19,6 +19,11 @@ from alpt_jax.experiment.shard_set import ShardSet
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import EvaluationWindows, Window
 
+# Of an RLDS dataset; where one of them is missing, its reader says so.
+_RLDS = ('dataset_info.json', 'features.json')
+# Where one is looked for that was meant.
+_DEPTHS = ('*', '*/*', '*/*/*')
+
 
 def open_dataset(folder: str | pathlib.Path) -> Pool:
   """Opens a recorded dataset: its pool or packed set, or a pool made of its RLDS files.
@@ -58,16 +63,22 @@ def check_may_be_rlds(folder: pathlib.Path) -> None:
     raise UserError(
       f'{folder}: expected a dataset folder, found a file. Name its folder.'
     )
-  if any(folder.glob('features.json')) or any(folder.glob('**/dataset_info.json')):
+  if _is_dataset(folder):
     return
-  inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-  near = (path for path in inside if recorded_store(path) or holds_shards(str(path)))
+  # TFDS nests its datasets as name/config/version.
+  inside = (path for depth in _DEPTHS for path in sorted(folder.glob(depth)))
+  near = (path for path in inside if path.is_dir() and _is_dataset(path))
   found = 'none of these' if any(folder.iterdir()) else 'an empty folder'
   hint = next((f'Did you mean {path}?' for path in near), 'Correct the path.')
   raise UserError(
     f'{folder}: expected manifest.json (a pool or a packed set), dataset_info.json '
     f'(RLDS) or run_<r>-<i>-of-<N> (RL Unplugged), found {found}. {hint}'
   )
+
+
+def _is_dataset(folder: pathlib.Path) -> bool:
+  is_rlds = any((folder / name).is_file() for name in _RLDS)
+  return is_rlds or recorded_store(folder) is not None or holds_shards(str(folder))
 
 
 def open_set(folder: str, config: DataConfig) -> RecordedSet:
