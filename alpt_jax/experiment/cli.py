@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -35,6 +36,9 @@ _DISK_ERRORS = {
 }
 
 
+# Seconds from one KeyboardInterrupt to the next, if nothing came of it.
+_AGAIN = 0.5
+
 # Raised by absl and ml_collections where a flag or a config file is wrong.
 _WRONG_FLAGS = (
   UserError,
@@ -63,6 +67,8 @@ def run(main: Callable[[list[str]], object]) -> None:
   """
   # JAX reports, at INFO, every kind of device that it did not find.
   logging.getLogger('jax').setLevel(logging.WARNING)
+  signal.signal(signal.SIGINT, _interrupt)
+  signal.signal(signal.SIGALRM, _interrupt_again)
   app.run(lambda argv: _leave(_guarded(main, argv)), flags_parser=_parse_flags)
 
 
@@ -100,6 +106,27 @@ def _leave(code: int) -> None:
   sys.exit(code)
 
 
+def _interrupt(*_) -> None:
+  """Raises KeyboardInterrupt, and by an alarm again where it was lost.
+
+  Python drops what is raised in a callback of its garbage collector, as JAX has one,
+  and extensions drop what is raised in theirs.
+  """
+  signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+  raise KeyboardInterrupt
+
+
+def _interrupt_again(*_) -> None:
+  error = sys.exc_info()[1]
+  while error is not None:
+    if isinstance(error, KeyboardInterrupt):
+      break  # on its way out: what cleans up behind it must come to its end
+    error = error.__context__
+  else:
+    _interrupt()
+  signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
 def _guarded(main, argv) -> int:
   if not flags.FLAGS['verbosity'].present:
     absl_logging.set_verbosity(absl_logging.WARNING)  # TFDS says much at INFO
@@ -114,6 +141,7 @@ def _guarded(main, argv) -> int:
   except PeerLost as error:
     return _say('lost', error, _PEER_LOST)
   except KeyboardInterrupt:
+    signal.setitimer(signal.ITIMER_REAL, 0)
     return _say('stopped', 'at once, without a save', _INTERRUPTED)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' in str(error):
