@@ -34,6 +34,7 @@ esac
 
 out=${OUT:-$default}
 case "$out" in /*) ;; *) [ -z "${OUT:-}" ] || out="$PWD/$out" ;; esac
+HUGE_PAGES=1
 # shellcheck source=launch/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

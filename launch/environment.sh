@@ -38,6 +38,8 @@ if [ ! -e "$stamp" ]; then
   touch "$stamp"
 fi
 
-# A training step on a CPU allocates its memory anew each time. In pages of 2 MB, which
-# Linux gives to those who ask, that takes less time: a third less of a small step.
-export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
+# A training step on a CPU gets its memory anew each time. In pages of 2 MB, which Linux
+# gives to those who ask, that takes less time (docs/benchmarks.md); mazes gain nothing.
+if [ -n "${HUGE_PAGES:-}" ]; then
+  export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
+fi

@@ -19,6 +19,7 @@ if [ $# -eq 0 ]; then
   exit 2
 fi
 here=$PWD
+HUGE_PAGES=1
 # shellcheck source=launch/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 [ "$here" = "$PWD" ] || echo "paths are relative to $PWD" >&2

@@ -78,7 +78,9 @@ class PackedRows:
     """
     if isinstance(index, slice) and index.step in (None, 1):
       first, last, _ = index.indices(len(self))
-      return self._following(first, max(first, last))
+      found = np.empty((max(0, last - first), *self.shape[1:]), self.dtype)
+      self.read_into(found, first)
+      return found
     numbers = _row_numbers(index, len(self))
     found = np.empty((numbers.size, *self.shape[1:]), self.dtype)
     current = rows = None
@@ -93,15 +95,17 @@ class PackedRows:
     del copy  # it always is one
     return np.asarray(self[:], dtype)
 
-  def _following(self, first: int, last: int) -> np.ndarray:
-    """The rows from `first` up to `last`: a window's, which is what is read most."""
-    found = np.empty((last - first, *self.shape[1:]), self.dtype)
+  def read_into(self, found: np.ndarray, first: int) -> None:
+    """Writes the rows from `first` on, as many as `found` has.
+
+    What is read most, a window's frames, goes to its batch so without another copy.
+    """
+    last = first + len(found)
     for chunk in range(first // self._chunk_rows, -(-last // self._chunk_rows)):
       begin = chunk * self._chunk_rows
       rows = self._chunk(chunk)[max(0, first - begin) : last - begin]
       place = max(0, begin - first)
       found[place : place + len(rows)] = rows
-    return found
 
   def _chunk(self, chunk: int) -> np.ndarray:
     """The rows of a chunk."""

@@ -1,20 +1,19 @@
 """Endless windows out of shards that are too large for a pool.
 
-  shards ─> records ─> encoded windows ─> shuffled ─> (skipped) ─> Window ─> frames
-  (blocks of a plan, `data/blocks.py`)                groups       places    numpy
+  shards ─> records ─> encoded windows ─> shuffled ─> (skipped) ─> decoded ─> Window
+  (blocks of a plan, `data/blocks.py`)                groups of windows      numpy
 
-Windows stay encoded until a batch is put together: 1 KB a frame in the shuffle buffer
-instead of 7, and resuming skips windows whose frames nobody decodes. All streams'
-windows of a batch are decoded together: 41 streams that each decoded its own took half
-as much CPU time again for a window as one did, most of it in malloc and the kernel. The
+Windows stay encoded until the last moment: 1 KB a frame in the shuffle buffer
+instead of 7, and resuming skips windows before their frames are decoded. The
 sequence is a function of (manifest, labels, seed, host, number of hosts, number of
-streams) and the settings here.
+streams) and the settings here, whatever the number of threads.
 
 One of the three files that need TensorFlow.
 """
 
 import functools
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Literal
 
@@ -37,14 +36,20 @@ _VISITS = 2
 # and with many streams so many in all of them.
 _SHUFFLED = 4_096
 _SHUFFLED_IN_ALL = 32_768
-# Windows that TensorFlow hands over at once.
+# Windows decoded by one call: single calls cost half as much again as the decoding.
 _GROUP = 16
 # Windows taken from one shard before the next one's turn.
 _TURN = 16
 _READ_BYTES = 1 << 20
-# Frames decoded by one call: of the first number while there are so many, then of the
-# next. A frame of 256 costs 20 microseconds of CPU time, one alone 45.
-_CALLS = (256, 32)
+# Streams of a process up to which each reads two shards at a time, and decodes with
+# so many threads. More keep the cores busy without: 41 streams had 540 threads and
+# took a tenth more CPU time for a window.
+_FEW = 4
+_THREADS = 2
+
+# All of this process; what a stream uses depends on how many there are, never what it
+# gives.
+_streams = weakref.WeakSet()
 
 _FEATURES = {
   name: tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
@@ -65,11 +70,10 @@ def num_shuffled(num_streams: int) -> int:
   return min(_SHUFFLED, max(_GROUP, _SHUFFLED_IN_ALL // num_streams))
 
 
-class EncodedFrames:
+class DecodedFrames:
   """The `Frames` of all streams of a process whose frames have one shape.
 
-  A window's place: what finds the damage in the file that it comes from, and its T + 1
-  encoded frames (`[T + 2]` objects).
+  A window's place: its frames, `[T + 1, ...]`, one object.
   """
 
   dtype = np.dtype(np.uint8)
@@ -78,49 +82,13 @@ class EncodedFrames:
     self.shape = shape
 
   def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
-    """Decodes.
-
-    Raises:
-      UserError: a file was changed since the scan.
-    """
-    frames = places[:, 1:].ravel()
-    found = np.empty((len(frames), *self.shape), self.dtype)
-    begin = 0
-    try:
-      for size in _CALLS:
-        while begin + size <= len(frames):
-          found[begin : begin + size] = _decode(
-            frames[begin : begin + size], self.shape
-          )
-          begin += size
-      for number in range(begin, len(frames)):
-        found[number] = _decode(frames[number : number + 1], self.shape)
-    except (tf.errors.OpError, ValueError) as error:
-      raise UserError(_find_damage(places, self.shape, error)) from error
-    into[rows] = found.reshape(-1, *into.shape[1:])
+    for row, frames in zip(rows.tolist(), places, strict=True):
+      into[row] = frames
 
 
 @functools.cache
-def _frames_of(shape: tuple[int, ...]) -> EncodedFrames:
-  return EncodedFrames(shape)
-
-
-@tf.function
-def _decode(frames, shape):
-  decoded = [tf.io.decode_png(each, channels=1) for each in tf.unstack(frames)]
-  # Another size would be stretched where it is written.
-  return tf.stack([tf.ensure_shape(each, shape) for each in decoded])
-
-
-def _find_damage(places: np.ndarray, shape: tuple[int, ...], error: Exception) -> str:
-  """What is said of the first window that has a frame that is no such picture."""
-  for find, *frames in places:
-    for frame in frames:
-      try:
-        _decode(np.array([frame], object), shape)
-      except (tf.errors.OpError, ValueError):
-        return find(error)
-  return places[0, 0](error)
+def _frames_of(shape: tuple[int, ...]) -> DecodedFrames:
+  return DecodedFrames(shape)
 
 
 class ShardStream:
@@ -144,6 +112,7 @@ class ShardStream:
     labels: Labels | Literal['all'] | None = None,
     heldout: Sequence[int] = (),
     block: int = BLOCK,
+    num_threads: int | None = None,
     num_streams: int = 1,
   ):
     """Opens nothing yet, but looks whether the files are those that were scanned.
@@ -160,6 +129,8 @@ class ShardStream:
       labels: whose actions are known: those of a label file, 'all' or None.
       heldout: episodes that are never shown.
       block: at most so many windows per block; small sets have smaller ones.
+      num_threads: that decode frames, by default as the number of streams suggests;
+        does not change the sequence.
       num_streams: environments of the run. Beyond 8 each mixes fewer windows
         (`num_shuffled`): it belongs to what the sequence is a function of.
 
@@ -180,16 +151,18 @@ class ShardStream:
     usual = min(block, total * num_visits // len(dealt))
     size = max(1, usual // _GROUP) * _GROUP
     self._blocks = Blocks(manifest, dealt, seed, host, size, num_visits)
-    self.frames = _frames_of(manifest.spec.observation.shape)
     self._manifest = manifest
     self._folder = folder
     self._joint_index = specs.action_indices(manifest.spec, vocabulary)
     self._allowed = specs.allowed_actions(manifest.spec, vocabulary)
     self._environment = environment
     self._length = window_length
+    self._threads = num_threads
     self._shuffled = num_shuffled(num_streams)
+    _streams.add(self)
     self._groups = None
     self._next = -1
+    self.frames = _frames_of(manifest.spec.observation.shape)
     # The last group read, and how many of its windows were taken.
     self._group: Window | None = None
     self._taken = 0
@@ -237,7 +210,7 @@ class ShardStream:
     """The next group."""
     expected = self._next_group // (self._blocks.size // _GROUP)
     try:
-      block, frames, *arrays = next(self._groups)
+      block, *arrays = next(self._groups)
     except tf.errors.OpError as error:
       self._groups, self._next = None, -1
       raise UserError(self._damage(expected, error)) from error
@@ -246,8 +219,7 @@ class ShardStream:
       raise UserError(self._damage(expected))
     self._next_group += 1
     give_back()
-    find = functools.partial(self._damage, expected)
-    return self._window(np.insert(frames, 0, find, axis=1), *arrays)
+    return self._window(*arrays)
 
   def _damage(self, block: int, error: Exception | None = None) -> str:
     """Finds what stopped the reading, by reading the block's files with checks."""
@@ -261,12 +233,14 @@ class ShardStream:
     reason = (str(error).splitlines() or [''])[0]
     return f'{rl_unplugged.changed(" or ".join(names))} {reason}'.strip()
 
-  def _window(self, places, actions, numbers, steps, transitions) -> Window:
+  def _window(self, observations, actions, numbers, steps, transitions) -> Window:
     offsets = np.arange(1 - self._length, 1)
     valid = offsets >= -steps[:, None]
     is_labelled = valid & self._is_known(transitions[:, None] + offsets)
     rewards, discounts, to_go = np.moveaxis(numbers, 1, 0)
     num_rows = len(steps)
+    places = np.empty(num_rows, object)
+    places[:] = list(observations)  # which are copied once, into a batch
     return Window(
       observations=places,
       actions=np.where(is_labelled, self._joint_index[actions], 0).astype(np.int32),
@@ -298,12 +272,15 @@ class ShardStream:
 
     dataset = tf.data.Dataset.range(block, np.iinfo(np.int64).max)
     dataset = dataset.map(planned).flat_map(self._encoded_groups)
-    # This is what resuming costs.
+    # Before anything is decoded: this is what resuming costs.
     dataset = dataset.skip(num_skipped)
+    are_few = len(_streams) <= _FEW
+    threads = self._threads or (_THREADS if are_few else 1)
+    dataset = dataset.map(self._decoded, num_parallel_calls=threads, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False
-    return dataset.prefetch(1).with_options(options)
+    return dataset.prefetch(2 * threads if are_few else 1).with_options(options)
 
   def _encoded_groups(
     self, block, paths, offsets, splits, steps, transitions, seed
@@ -326,8 +303,14 @@ class ShardStream:
       ).unbatch()
 
     num_visits = self._blocks.num_visits
+    # The order is the same without threads.
+    are_few = len(_streams) <= _FEW
+    threads = {'num_parallel_calls': num_visits, 'deterministic': True}
     windows = tf.data.Dataset.range(num_visits).interleave(
-      of_visit, cycle_length=num_visits, block_length=_TURN
+      of_visit,
+      cycle_length=num_visits,
+      block_length=_TURN,
+      **(threads if are_few else {}),
     )
     windows = windows.shuffle(self._shuffled, seed, reshuffle_each_iteration=False)
     groups = windows.batch(_GROUP, drop_remainder=True)
@@ -351,3 +334,9 @@ class ShardStream:
   def _blank(self) -> bytes:
     """What padding decodes to."""
     return encoded.encode_png(np.zeros(self._manifest.spec.observation.shape, np.uint8))
+
+  def _decoded(self, block, frames, *arrays):
+    frames = tf.unstack(tf.reshape(frames, [-1]), _GROUP * (self._length + 1))
+    images = tf.stack([tf.io.decode_png(frame, channels=1) for frame in frames])
+    form = self._manifest.spec.observation.shape
+    return block, tf.reshape(images, [_GROUP, self._length + 1, *form]), *arrays

@@ -7,11 +7,12 @@ frames are written where they shall lie, once: first a window holds their places
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from alpt_jax import specs
+from alpt_jax.data.packed_rows import PackedRows
 from alpt_jax.data.pool import Pool
 from alpt_jax.types import Window
 
@@ -40,22 +41,32 @@ def with_frames(window: Window, frames: Frames) -> Window:
   return window._replace(observations=into)
 
 
+class _Rows(NamedTuple):
+  """An array that is read as packed rows are."""
+
+  rows: np.ndarray
+
+  def read_into(self, found: np.ndarray, first: int) -> None:
+    found[:] = self.rows[first : first + len(found)]
+
+
 class PoolFrames:
   """A pool's `Frames`. A window's place: its last row, and how many are padding."""
 
   def __init__(self, observations):
-    """Takes `[rows, ...]`, of which slices are read."""
-    if isinstance(observations, np.memmap):
-      observations = observations.view(np.ndarray)  # whose slices are cheaper by far
+    """Takes `[rows, ...]`: an array, or what writes rows into one (`PackedRows`)."""
     self.shape = observations.shape[1:]
     self.dtype = observations.dtype
+    if not isinstance(observations, PackedRows):
+      # Slices of a memmap take four times as long as those of its view.
+      observations = _Rows(np.asarray(observations))
     self._observations = observations
 
   def read(self, places: np.ndarray, into: np.ndarray, rows: np.ndarray) -> None:
     length = into.shape[1]
     for row, (last, padded) in zip(rows.tolist(), places.tolist(), strict=True):
       first = last + 1 - length
-      into[row, padded:] = self._observations[first + padded : last + 1]
+      self._observations.read_into(into[row, padded:], first + padded)
       if padded:
         into[row, :padded] = 0
 
