@@ -66,8 +66,7 @@ def test_a_packed_set_and_its_pool_are_one_dataset(tmp_path):
   assert found.spec == pool.spec
   assert (found.num_episodes, found.num_transitions) == (5, 21)
   for index in range(5):
-    for one, two in zip(found.episode(index), pool.episode(index), strict=True):
-      assert_equal(one, two)
+    tiny.assert_equal_episodes(found.episode(index), pool.episode(index))
   assert names(tmp_path / 'packed') == sorted([*FILES, 'manifest.json'])
 
 

@@ -23,11 +23,6 @@ def written(tmp_path, lengths=(5, 3)):
   return write_pool(tmp_path / 'pool', tiny.tiny_spec(), tiny.tiny_episodes(lengths))
 
 
-def assert_equal_episodes(one, two):
-  for a, b in zip(one, two, strict=True):
-    assert a.dtype == b.dtype and np.array_equal(a, b)
-
-
 def names(folder):
   return sorted(path.name for path in folder.iterdir())
 
@@ -41,7 +36,7 @@ def test_a_written_pool_gives_back_its_episodes(tmp_path):
   assert pool.spec == tiny.tiny_spec()
   assert pool.num_episodes == 2 and pool.num_transitions == 8
   for index, episode in enumerate(tiny.tiny_episodes((5, 3))):
-    assert_equal_episodes(pool.episode(index), episode)
+    tiny.assert_equal_episodes(pool.episode(index), episode)
   assert pool.is_labelled.all()
   assert names(tmp_path / 'pool') == sorted(
     [*(f'{name}.npy' for name in ARRAYS), 'manifest.json']
@@ -301,6 +296,16 @@ def at(values, step, value, dtype=np.float32):
       'here, step 0, field reward: expected a finite number, found inf.',
     ),
     (
+      {'is_labelled': np.array([1, 0, 1])},
+      'here, field is_labelled: expected bool [3], one for each transition, found '
+      'int64 [3].',
+    ),
+    (
+      {'is_labelled': np.ones(4, bool)},
+      'here, field is_labelled: expected bool [3], one for each transition, found '
+      'bool [4].',
+    ),
+    (
       {'rewards': GOOD.rewards[:2]},
       'here, field reward: expected 3 values, found 2.',
     ),
@@ -330,6 +335,18 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_step():
     check_episode(episode, VECTOR, 'here')
 
 
+def test_what_is_not_known_of_an_action_is_not_looked_at():
+  # Step 1's action is no number at all: it is written as 0.
+  known = np.array([True, False, True])
+  episode = GOOD._replace(actions=np.array([2, np.nan, 1]), is_labelled=known)
+  found = check_episode(episode, tiny.tiny_spec(), 'here')
+  assert found.actions.tolist() == [2, 0, 1] and found.actions.dtype == np.int32
+  assert found.is_labelled.tolist() == [True, False, True]
+  with pytest.raises(UserError, match='here, step 2, field action: .* found 4.'):
+    bad = episode._replace(actions=np.array([2, 9, 4]))
+    check_episode(bad, tiny.tiny_spec(), 'here')
+
+
 def test_the_place_while_writing_is_the_episodes_number(tmp_path):
   bad = GOOD._replace(rewards=at(GOOD.rewards, 1, np.nan))
   with pytest.raises(UserError, match='^episode 2, step 1, field reward'):
@@ -343,9 +360,9 @@ def test_a_good_episode_of_other_number_types_is_stored_in_the_pools(tmp_path):
     discounts=GOOD.discounts.astype(np.float64),
   )
   found = check_episode(episode, tiny.tiny_spec(), 'here')
-  assert_equal_episodes(found, GOOD)
+  tiny.assert_equal_episodes(found, GOOD)
   pool = write_pool(tmp_path / 'pool', tiny.tiny_spec(), [episode, episode])
-  assert_equal_episodes(pool.episode(1), GOOD)
+  tiny.assert_equal_episodes(pool.episode(1), GOOD)
 
 
 def test_the_same_pool_that_another_process_wrote_meanwhile_is_kept(

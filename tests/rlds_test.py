@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny
 
 from alpt_jax import specs
 from alpt_jax.data import pool, rlds
@@ -60,9 +61,7 @@ def recorded(tmp_path):
 
 def assert_equal_episodes(found, expected):
   for one, other in zip(list(found), expected, strict=True):
-    for left, right in zip(one, other, strict=True):
-      assert left.dtype == right.dtype
-      np.testing.assert_array_equal(left, right)
+    tiny.assert_equal_episodes(one, other)
 
 
 @pytest.mark.parametrize('form', FORMS)
