@@ -134,6 +134,78 @@ def test_no_episode_is_no_pool(tmp_path):
   assert names(tmp_path) == []
 
 
+# Where only some actions are known.
+
+# Of the second of three episodes nothing is, of the first a part.
+KNOWN = [[True, False, False, True, True], [False] * 3, None]
+
+
+def partial_episodes():
+  return [
+    episode._replace(is_labelled=None if known is None else np.array(known))
+    for episode, known in zip(tiny.tiny_episodes((5, 3, 2)), KNOWN, strict=True)
+  ]
+
+
+def test_what_is_not_known_stays_so(tmp_path):
+  write_pool(tmp_path / 'pool', tiny.tiny_spec(), partial_episodes())
+  pool = open_pool(tmp_path / 'pool')
+  known = [*KNOWN[0], *KNOWN[1], True, True]
+  assert pool.is_labelled.tolist() == known
+  # tiny_episode: (number + t) % 4; 0 where it is not known.
+  assert pool.actions.tolist() == [0, 0, 0, 3, 0, 0, 0, 0, 2, 3]
+  assert [pool.episode(e).is_labelled is None for e in range(3)] == [False, False, True]
+  assert pool.episode(0).is_labelled.tolist() == KNOWN[0]
+  again = (pool.episode(index) for index in range(3))
+  copy = write_pool(tmp_path / 'copy', pool.spec, again)
+  assert copy.manifest_hash == pool.manifest_hash
+
+
+def test_an_action_that_is_not_known_leaves_no_trace(tmp_path):
+  episodes = partial_episodes()
+  other = episodes[0]._replace(actions=np.array([0, 3, -1, 3, 0]))
+  hashes = [
+    write_pool(tmp_path / 'pool', tiny.tiny_spec(), [one, *episodes[1:]]).manifest_hash
+    for one in (episodes[0], other)
+  ]
+  assert hashes[0] == hashes[1]
+  less = other._replace(is_labelled=np.array([True, False, False, True, False]))
+  pool = write_pool(tmp_path / 'pool', tiny.tiny_spec(), [less, *episodes[1:]])
+  assert pool.manifest_hash != hashes[0]
+
+
+def test_a_set_whose_actions_are_all_known_is_the_one_it_always_was(tmp_path):
+  # The hash that commit b0da0eb gave it.
+  assert written(tmp_path).manifest_hash == '19d5c65334661bd1'
+  said = [
+    episode._replace(is_labelled=np.ones(len(episode.actions), bool))
+    for episode in tiny.tiny_episodes((5, 3))
+  ]
+  pool = write_pool(tmp_path / 'said', tiny.tiny_spec(), said)
+  assert pool.manifest_hash == '19d5c65334661bd1'
+  assert names(tmp_path / 'said') == names(tmp_path / 'pool')
+
+
+def test_an_older_version_does_not_take_zeros_for_actions(tmp_path):
+  write_pool(tmp_path / 'pool', tiny.tiny_spec(), partial_episodes())
+  manifest = json.loads((tmp_path / 'pool' / 'manifest.json').read_text())
+  assert manifest['format'] == 2  # it opens 1 alone
+  change_manifest(tmp_path / 'pool', format=1)
+  refused(tmp_path / 'pool', 'field format: expected 2, found 1')
+  del manifest['sha256']['is_labelled']
+  change_manifest(tmp_path / 'pool', **manifest)
+  refused(tmp_path / 'pool', 'field format: expected 1, found 2')
+
+
+def test_what_says_which_are_known_is_checked_like_any_array(tmp_path):
+  write_pool(tmp_path / 'pool', tiny.tiny_spec(), partial_episodes())
+  path = tmp_path / 'pool' / 'is_labelled.npy'
+  np.save(path, np.ones(10, bool))
+  refused(tmp_path / 'pool', 'is_labelled.npy', 'changed since it was written')
+  path.unlink()
+  refused(tmp_path / 'pool', 'is_labelled.npy', 'expected bool [10] by the manifest')
+
+
 # Opening what is damaged.
 
 

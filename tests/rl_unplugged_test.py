@@ -254,6 +254,14 @@ def test_a_bucket_that_cannot_be_read_says_to_download(monkeypatch):
   assert '\n' not in str(info.value)
 
 
+def test_shards_have_no_place_for_an_action_that_is_not_known(tmp_path):
+  known = np.array([True, True, False, True])
+  episodes = [episode_of(3, 0), episode_of(4, 1)._replace(is_labelled=known)]
+  with pytest.raises(UserError, match='episode 1, step 2, field action: .* is known'):
+    write_shards(tmp_path, GAME, episodes, 1)
+  assert not (tmp_path / GAME).exists()
+
+
 # The scan and what it keeps.
 
 

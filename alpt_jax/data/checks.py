@@ -57,6 +57,25 @@ def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episod
   )
 
 
+def check_all_known(episode: Episode, place: str, advice: str) -> None:
+  """Says where an action is not known, for files that have no place to say so.
+
+  Args:
+    episode: checked.
+    place: how the message names the episode.
+    advice: what to do.
+
+  Raises:
+    UserError: the first action that is not known.
+  """
+  known = episode.is_labelled
+  if known is not None and not known.all():
+    raise UserError(
+      f'{place}, step {int(known.argmin())}, field action: expected one that is known, '
+      f'as these files cannot say otherwise, found none. {advice}'
+    )
+
+
 def _check_is_labelled(values, num_transitions: int, place: str) -> np.ndarray:
   """`[L]` bool; of another dtype they would be taken for indices somewhere."""
   values = np.asarray(values)
