@@ -3,8 +3,9 @@
 Floor 0. Every binary turns these into one line on stderr, without a traceback:
 `UserError` into exit code 2 (what was given is wrong; trying again is useless),
 `RunFailed` into exit code 1 (the machine or the numbers failed; the text names
-the last good step), `Preempted` into 42 (stopped after a clean save: the same
-command goes on), `PeerLost` into 134, like a crash (start all processes again).
+the last good step), `Incomplete` into 3 (done but for inputs that were left out),
+`Preempted` into 42 (stopped after a clean save: the same command goes on),
+`PeerLost` into 134, like a crash (start all processes again).
 """
 
 import difflib
@@ -17,6 +18,10 @@ class UserError(Exception):
 
 class RunFailed(Exception):
   """A correct request failed while running: disk full, not-a-number, ..."""
+
+
+class Incomplete(Exception):
+  """Done but for inputs that were left out, as was asked; each was named."""
 
 
 class Preempted(Exception):

@@ -54,6 +54,8 @@ class Protocol:
     sticky_actions: probability that an emulator frame repeats the action before.
     max_noops: an episode starts after 0 to this many NOOPs, drawn by its seed.
     life_loss_ends: losing a life ends the episode.
+    frame_rate: frames a second of the recording, before frames are skipped; 0: not
+      known, as in an environment that does not run by a clock.
   """
 
   max_episode_steps: int
@@ -63,6 +65,7 @@ class Protocol:
   sticky_actions: float = 0.0
   max_noops: int = 0
   life_loss_ends: bool = False
+  frame_rate: float = 0.0
 
   def to_dict(self) -> dict[str, Any]:
     """Plain JSON types, without what is at its default.
@@ -83,6 +86,29 @@ class Protocol:
       for name in names
       if getattr(self, name) != getattr(other, name)
     ]
+
+  def seen_differences(self, other: 'Protocol') -> list[str]:
+    """As `differences`, of what an observation and a step ARE.
+
+    Beside `SEEN_FIELDS` the steps a second, where both are known: within 1 % (ours)
+    they are the same, as 59.94 frames a second are called 60.
+    """
+    here, there = self._steps_a_second, other._steps_a_second
+    differing = self.differences(other, SEEN_FIELDS)
+    if here and there and abs(here - there) > 0.01 * max(here, there):
+      differing.append(f'{self._rate}, not {other._rate}')
+    return differing
+
+  @property
+  def _steps_a_second(self) -> float:
+    return self.frame_rate / self.frame_skip
+
+  @property
+  def _rate(self) -> str:
+    return (
+      f'frame_rate {self.frame_rate:g} / frame_skip {self.frame_skip} '
+      f'({self._steps_a_second:.4g} steps a second)'
+    )
 
 
 # What an observation and a step ARE; a model of one is no model of another. The

@@ -27,6 +27,7 @@ class Episode(NamedTuple):
   actions: Array  # [L] int32, index into the environment's OWN action names
   rewards: Array  # [L] float32, raw
   discounts: Array  # [L] float32, 0 on a terminal transition, else 1
+  is_labelled: Array | None = None  # [L] bool, None: all; `actions` is 0 elsewhere
 
 
 class Window(NamedTuple):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from alpt_jax import specs
+from alpt_jax.area_resize import AreaResize
 from alpt_jax.envs import atari
-from alpt_jax.envs.area_resize import AreaResize
 from alpt_jax.errors import UserError
 
 PLAIN = specs.ATARI_EVALUATION_PROTOCOL  # draws nothing

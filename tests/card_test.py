@@ -102,6 +102,16 @@ def test_hidden_actions_are_not_counted(tmp_path):
   assert found['majority_share'] == 2 / 3
 
 
+def test_a_set_of_which_little_was_recorded_says_so(tmp_path):
+  known = np.array([True, False, False, False, False])
+  found = made(tmp_path, FIVE_STEPS._replace(is_labelled=known))
+  assert found['action_histogram'] == {'down': 0, 'left': 0, 'right': 1, 'up': 0}
+  assert '| Transitions with a recorded action | 20 % |' in card.to_markdown(found)
+  # That it is little is no fault of it; what is missing may well occur.
+  assert "Action 'up' never occurs where actions are known." in found['warnings']
+  assert not any('20 %' in warning for warning in found['warnings'][:-1])
+
+
 def test_a_dataset_without_labels_has_no_action_figures(tmp_path):
   found = made(tmp_path, FIVE_STEPS, hidden=range(5))
   assert found['majority_share'] is None and found['action_entropy'] is None

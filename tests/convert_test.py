@@ -226,6 +226,23 @@ def test_an_rlds_dataset_is_read_without_making_a_pool_of_it(tmp_path):
   assert names(tmp_path / 'rlds') == before
 
 
+def test_what_is_not_known_stays_so_from_kind_to_kind(tmp_path):
+  from alpt_jax.data import rlds
+
+  known = [np.array([True, False, False, True]), np.array([False, False])]
+  episodes = [
+    episode._replace(is_labelled=each)
+    for episode, each in zip(tiny.tiny_episodes((4, 2)), known, strict=True)
+  ]
+  expected = write_pool(tmp_path / 'pool', tiny.tiny_spec(), episodes)
+  rlds.write(tmp_path / 'rlds', tiny.tiny_spec(), episodes, {}, is_partial=True)
+  for number, kind in enumerate(('pool', 'rlds')):
+    packed = tmp_path / f'packed{number}'
+    found = convert(str(tmp_path / kind), packed, say=quiet)
+    assert found.manifest_hash == expected.manifest_hash
+    assert found.is_labelled.tolist() == [True, False, False, True, False, False]
+
+
 def test_a_real_shard_is_smaller_and_read_alike(tmp_path):
   default = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
   root = pathlib.Path(os.environ.get('ALPT_TEST_DATA', default)) / 'rl_unplugged'

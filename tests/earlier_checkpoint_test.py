@@ -11,6 +11,7 @@ import shutil
 import pytest
 import tiny_configs
 
+from alpt_jax.data.labels import load_labels
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import claim_workdir, from_mapping, read_config
 from alpt_jax.experiment.recording import Recording, record
@@ -74,6 +75,15 @@ def todays_config():
   fields.evaluation.update({'num_transitions': 512, 'num_episodes': 16})
   fields.evaluation.update({'max_steps': 30})
   return fields
+
+
+def test_an_earlier_runs_data_and_labels_keep_their_hashes(earlier):
+  then = json.loads((earlier / 'identity.json').read_text())
+  run = Run(read_config(earlier))
+  kept = load_labels(earlier / 'labels.json')
+  assert kept == run.data.labels
+  assert kept.hash == run.data.labels.hash == then['label_hash']
+  assert run.data.hash == then['data_hash']
 
 
 def test_an_earlier_run_can_go_on(earlier):

@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+from alpt_jax.errors import Incomplete
 from alpt_jax.experiment import cli
 
 MAZE = pathlib.Path(__file__).parents[1] / 'configs' / 'maze.py'
@@ -64,3 +65,14 @@ def test_a_file_that_is_no_config_is_named(message, tmp_path):
   path.write_text('x = 1\n')
   expected = '--config: expected a file with a function get_config, found none there.'
   assert message(f'--config={path}', '--config.x=1') == expected
+
+
+def test_what_was_done_but_for_inputs_left_out_has_an_exit_code_of_its_own(capsys):
+  def main(argv):
+    del argv
+    raise Incomplete('clips: 2 of 12 recordings were left out; see above.')
+
+  assert cli._guarded(main, []) == 3
+  assert capsys.readouterr().err == (
+    'partly: clips: 2 of 12 recordings were left out; see above.\n'
+  )

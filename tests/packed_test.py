@@ -66,8 +66,7 @@ def test_a_packed_set_and_its_pool_are_one_dataset(tmp_path):
   assert found.spec == pool.spec
   assert (found.num_episodes, found.num_transitions) == (5, 21)
   for index in range(5):
-    for one, two in zip(found.episode(index), pool.episode(index), strict=True):
-      assert_equal(one, two)
+    tiny.assert_equal_episodes(found.episode(index), pool.episode(index))
   assert names(tmp_path / 'packed') == sorted([*FILES, 'manifest.json'])
 
 
@@ -198,6 +197,30 @@ def test_what_is_as_long_as_the_set_stays_on_disk(tmp_path):
   for array in (found.actions, found.rewards, found.discounts, found.returns_to_go):
     assert isinstance(array.base, np.memmap)
   assert found.is_labelled.strides == (0,)  # one True for all
+
+
+def test_what_is_not_known_of_a_pool_is_not_known_of_the_packed_set(tmp_path):
+  known = [np.arange(length) % 2 == 0 for length in LENGTHS]
+  episodes = [
+    episode._replace(is_labelled=each)
+    for episode, each in zip(tiny.tiny_episodes(LENGTHS), known, strict=True)
+  ]
+  pool = write_pool(tmp_path / 'pool', tiny.tiny_spec(), episodes)
+  found = write_packed(tmp_path / 'packed', tiny.tiny_spec(), episodes)
+  assert found.manifest_hash == pool.manifest_hash
+  assert_equal(found.is_labelled, np.concatenate(known))
+  assert_equal(found.actions, pool.actions)
+  for index in range(5):
+    tiny.assert_equal_episodes(found.episode(index), pool.episode(index))
+  assert names(tmp_path / 'packed') == sorted(
+    [*FILES, 'is_labelled.npy', 'manifest.json']
+  )
+  assert isinstance(found.is_labelled.base, np.memmap)  # on disk as the others
+  # From the one into the other and back it stays one dataset.
+  back = write_pool(tmp_path / 'back', pool.spec, map(found.episode, range(5)))
+  assert back.manifest_hash == pool.manifest_hash
+  np.save(tmp_path / 'packed' / 'is_labelled.npy', np.ones(21, bool))
+  refused(tmp_path / 'packed', 'is_labelled.npy', 'changed since it was written')
 
 
 def test_all_streams_of_a_run_share_what_is_left_visible(tmp_path):

@@ -23,11 +23,6 @@ def written(tmp_path, lengths=(5, 3)):
   return write_pool(tmp_path / 'pool', tiny.tiny_spec(), tiny.tiny_episodes(lengths))
 
 
-def assert_equal_episodes(one, two):
-  for a, b in zip(one, two, strict=True):
-    assert a.dtype == b.dtype and np.array_equal(a, b)
-
-
 def names(folder):
   return sorted(path.name for path in folder.iterdir())
 
@@ -41,7 +36,7 @@ def test_a_written_pool_gives_back_its_episodes(tmp_path):
   assert pool.spec == tiny.tiny_spec()
   assert pool.num_episodes == 2 and pool.num_transitions == 8
   for index, episode in enumerate(tiny.tiny_episodes((5, 3))):
-    assert_equal_episodes(pool.episode(index), episode)
+    tiny.assert_equal_episodes(pool.episode(index), episode)
   assert pool.is_labelled.all()
   assert names(tmp_path / 'pool') == sorted(
     [*(f'{name}.npy' for name in ARRAYS), 'manifest.json']
@@ -137,6 +132,78 @@ def test_no_episode_is_no_pool(tmp_path):
   with pytest.raises(UserError, match='pool: .* at least one episode, got none'):
     written(tmp_path, ())
   assert names(tmp_path) == []
+
+
+# Where only some actions are known.
+
+# Of the second of three episodes nothing is, of the first a part.
+KNOWN = [[True, False, False, True, True], [False] * 3, None]
+
+
+def partial_episodes():
+  return [
+    episode._replace(is_labelled=None if known is None else np.array(known))
+    for episode, known in zip(tiny.tiny_episodes((5, 3, 2)), KNOWN, strict=True)
+  ]
+
+
+def test_what_is_not_known_stays_so(tmp_path):
+  write_pool(tmp_path / 'pool', tiny.tiny_spec(), partial_episodes())
+  pool = open_pool(tmp_path / 'pool')
+  known = [*KNOWN[0], *KNOWN[1], True, True]
+  assert pool.is_labelled.tolist() == known
+  # tiny_episode: (number + t) % 4; 0 where it is not known.
+  assert pool.actions.tolist() == [0, 0, 0, 3, 0, 0, 0, 0, 2, 3]
+  assert [pool.episode(e).is_labelled is None for e in range(3)] == [False, False, True]
+  assert pool.episode(0).is_labelled.tolist() == KNOWN[0]
+  again = (pool.episode(index) for index in range(3))
+  copy = write_pool(tmp_path / 'copy', pool.spec, again)
+  assert copy.manifest_hash == pool.manifest_hash
+
+
+def test_an_action_that_is_not_known_leaves_no_trace(tmp_path):
+  episodes = partial_episodes()
+  other = episodes[0]._replace(actions=np.array([0, 3, -1, 3, 0]))
+  hashes = [
+    write_pool(tmp_path / 'pool', tiny.tiny_spec(), [one, *episodes[1:]]).manifest_hash
+    for one in (episodes[0], other)
+  ]
+  assert hashes[0] == hashes[1]
+  less = other._replace(is_labelled=np.array([True, False, False, True, False]))
+  pool = write_pool(tmp_path / 'pool', tiny.tiny_spec(), [less, *episodes[1:]])
+  assert pool.manifest_hash != hashes[0]
+
+
+def test_a_set_whose_actions_are_all_known_is_the_one_it_always_was(tmp_path):
+  # The hash that commit b0da0eb gave it.
+  assert written(tmp_path).manifest_hash == '19d5c65334661bd1'
+  said = [
+    episode._replace(is_labelled=np.ones(len(episode.actions), bool))
+    for episode in tiny.tiny_episodes((5, 3))
+  ]
+  pool = write_pool(tmp_path / 'said', tiny.tiny_spec(), said)
+  assert pool.manifest_hash == '19d5c65334661bd1'
+  assert names(tmp_path / 'said') == names(tmp_path / 'pool')
+
+
+def test_an_older_version_does_not_take_zeros_for_actions(tmp_path):
+  write_pool(tmp_path / 'pool', tiny.tiny_spec(), partial_episodes())
+  manifest = json.loads((tmp_path / 'pool' / 'manifest.json').read_text())
+  assert manifest['format'] == 2  # it opens 1 alone
+  change_manifest(tmp_path / 'pool', format=1)
+  refused(tmp_path / 'pool', 'field format: expected 2, found 1')
+  del manifest['sha256']['is_labelled']
+  change_manifest(tmp_path / 'pool', **manifest)
+  refused(tmp_path / 'pool', 'field format: expected 1, found 2')
+
+
+def test_what_says_which_are_known_is_checked_like_any_array(tmp_path):
+  write_pool(tmp_path / 'pool', tiny.tiny_spec(), partial_episodes())
+  path = tmp_path / 'pool' / 'is_labelled.npy'
+  np.save(path, np.ones(10, bool))
+  refused(tmp_path / 'pool', 'is_labelled.npy', 'changed since it was written')
+  path.unlink()
+  refused(tmp_path / 'pool', 'is_labelled.npy', 'expected bool [10] by the manifest')
 
 
 # Opening what is damaged.
@@ -301,6 +368,16 @@ def at(values, step, value, dtype=np.float32):
       'here, step 0, field reward: expected a finite number, found inf.',
     ),
     (
+      {'is_labelled': np.array([1, 0, 1])},
+      'here, field is_labelled: expected bool [3], one for each transition, found '
+      'int64 [3].',
+    ),
+    (
+      {'is_labelled': np.ones(4, bool)},
+      'here, field is_labelled: expected bool [3], one for each transition, found '
+      'bool [4].',
+    ),
+    (
       {'rewards': GOOD.rewards[:2]},
       'here, field reward: expected 3 values, found 2.',
     ),
@@ -330,6 +407,18 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_step():
     check_episode(episode, VECTOR, 'here')
 
 
+def test_what_is_not_known_of_an_action_is_not_looked_at():
+  # Step 1's action is no number at all: it is written as 0.
+  known = np.array([True, False, True])
+  episode = GOOD._replace(actions=np.array([2, np.nan, 1]), is_labelled=known)
+  found = check_episode(episode, tiny.tiny_spec(), 'here')
+  assert found.actions.tolist() == [2, 0, 1] and found.actions.dtype == np.int32
+  assert found.is_labelled.tolist() == [True, False, True]
+  with pytest.raises(UserError, match='here, step 2, field action: .* found 4.'):
+    bad = episode._replace(actions=np.array([2, 9, 4]))
+    check_episode(bad, tiny.tiny_spec(), 'here')
+
+
 def test_the_place_while_writing_is_the_episodes_number(tmp_path):
   bad = GOOD._replace(rewards=at(GOOD.rewards, 1, np.nan))
   with pytest.raises(UserError, match='^episode 2, step 1, field reward'):
@@ -343,9 +432,9 @@ def test_a_good_episode_of_other_number_types_is_stored_in_the_pools(tmp_path):
     discounts=GOOD.discounts.astype(np.float64),
   )
   found = check_episode(episode, tiny.tiny_spec(), 'here')
-  assert_equal_episodes(found, GOOD)
+  tiny.assert_equal_episodes(found, GOOD)
   pool = write_pool(tmp_path / 'pool', tiny.tiny_spec(), [episode, episode])
-  assert_equal_episodes(pool.episode(1), GOOD)
+  tiny.assert_equal_episodes(pool.episode(1), GOOD)
 
 
 def test_the_same_pool_that_another_process_wrote_meanwhile_is_kept(

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import tiny
 
 from alpt_jax import specs
 from alpt_jax.data import encoded, labels, rl_unplugged, slices
@@ -102,11 +103,6 @@ def write_records(folder, *records, name='run_1-00000-of-00001'):
   return folder
 
 
-def assert_equal_episodes(one, two):
-  for a, b in zip(one, two, strict=True):
-    assert a.dtype == b.dtype and np.array_equal(a, b)
-
-
 def read(manifest, folder, episodes=None):
   return [
     (index, Episode(rl_unplugged.decode(episode.frames), *episode[1:]))
@@ -133,7 +129,7 @@ def test_what_was_written_is_read_bit_for_bit(written):
     read(manifest, written), enumerate(expected), strict=True
   ):
     assert index == i
-    assert_equal_episodes(found, episode)
+    tiny.assert_equal_episodes(found, episode)
 
 
 def test_only_wanted_episodes_are_read_in_ascending_order(written):
@@ -256,6 +252,14 @@ def test_a_bucket_that_cannot_be_read_says_to_download(monkeypatch):
   with pytest.raises(UserError, match=r'gs://b/Breakout: .*HTTP 403.*Download') as info:
     rl_unplugged.shards('gs://b', GAME)
   assert '\n' not in str(info.value)
+
+
+def test_shards_have_no_place_for_an_action_that_is_not_known(tmp_path):
+  known = np.array([True, True, False, True])
+  episodes = [episode_of(3, 0), episode_of(4, 1)._replace(is_labelled=known)]
+  with pytest.raises(UserError, match='episode 1, step 2, field action: .* is known'):
+    write_shards(tmp_path, GAME, episodes, 1)
+  assert not (tmp_path / GAME).exists()
 
 
 # The scan and what it keeps.
@@ -439,7 +443,7 @@ def test_a_lead_moves_rewards_later_and_nothing_else(written):
   for (_, one), (_, two) in zip(plain, shifted, strict=True):
     assert two.rewards.tolist() == [0, *one.rewards[:-1]]
     assert two.rewards.dtype == np.float32
-    assert_equal_episodes(one._replace(rewards=two.rewards), two)
+    tiny.assert_equal_episodes(one._replace(rewards=two.rewards), two)
 
 
 def scored_game(length, lag, seed=0):

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny
 
 from alpt_jax import specs
 from alpt_jax.data import pool, rlds
@@ -60,9 +61,7 @@ def recorded(tmp_path):
 
 def assert_equal_episodes(found, expected):
   for one, other in zip(list(found), expected, strict=True):
-    for left, right in zip(one, other, strict=True):
-      assert left.dtype == right.dtype
-      np.testing.assert_array_equal(left, right)
+    tiny.assert_equal_episodes(one, other)
 
 
 @pytest.mark.parametrize('form', FORMS)
@@ -139,6 +138,100 @@ def test_a_write_needs_an_episode_and_checks_each(tmp_path):
   with pytest.raises(UserError, match='episode 1, step 1, field action.*found 2'):
     rlds.write(tmp_path / 'data', spec_of(), [episode_of(2), bad], METADATA)
   assert list(tmp_path.iterdir()) == []
+
+
+# Where only some actions are known.
+
+
+def knowing(episode, *known):
+  return episode._replace(is_labelled=np.array(known))
+
+
+def test_what_is_not_known_of_an_action_is_written_and_read(tmp_path):
+  episodes = [knowing(episode_of(3), True, False, True), episode_of(1, seed=1)]
+  rlds.write(tmp_path / 'data', spec_of(), episodes, METADATA, is_partial=True)
+  builder = tfds.builder_from_directory(tmp_path / 'data')
+  rows = [
+    [bool(step['is_labelled']) for step in row['steps'].as_numpy_iterator()]
+    for row in builder.as_dataset(split='train')
+  ]
+  # The last step's action has no meaning.
+  assert rows == [[True, False, True, False], [True, False]]
+  one, two = rlds.read(tmp_path / 'data')
+  assert one.is_labelled.tolist() == [True, False, True]
+  assert one.actions.tolist() == (episodes[0].actions * [1, 0, 1]).tolist()
+  assert two.is_labelled.tolist() == [True]
+  converted = rlds.to_pool(tmp_path / 'data', tmp_path / 'pool')
+  direct = pool.write_pool(tmp_path / 'direct', spec_of(), episodes)
+  assert converted.manifest_hash == direct.manifest_hash
+
+
+def test_an_unknown_action_is_not_written_as_one(tmp_path):
+  bad = knowing(episode_of(3), True, False, True)
+  with pytest.raises(UserError, match='episode 1, step 1, field action: .* is known'):
+    rlds.write(tmp_path / 'data', spec_of(), [episode_of(2), bad], METADATA)
+  assert list(tmp_path.iterdir()) == []
+
+
+GUESSED = {
+  # Recorded, a sure guess, no guess; the last step's means nothing.
+  'observation': np.zeros((4, 4), np.uint8),
+  'action': np.array([1, 1, 0, 0]),
+  'reward': np.zeros(4, np.float32),
+  'discount': np.ones(4, np.float32),
+  'is_first': np.array([True, False, False, False]),
+  'is_last': np.array([False, False, False, True]),
+  'is_terminal': np.zeros(4, bool),
+  'is_labelled': np.array([True, True, False, False]),
+  'is_recorded': np.array([True, False, False, False]),
+  'confidence': np.array([1, 0.75, 0, 0], np.float32),
+}
+KNOWLEDGE = {
+  **dict.fromkeys(('is_labelled', 'is_recorded'), np.bool_),
+  'confidence': np.float32,
+}
+
+
+@pytest.mark.parametrize(
+  'guesses, known',
+  [
+    (None, [True, False, False]),
+    (0.75, [True, True, False]),
+    (0.76, [True, False, False]),
+    # What was left without a label has none, however little is asked of it.
+    (0, [True, True, False]),
+  ],
+)
+def test_a_guess_poses_as_a_recording_only_where_that_is_asked(
+  tmp_path, guesses, known
+):
+  folder = foreign(tmp_path / 'data', [GUESSED], **KNOWLEDGE)
+  (episode,) = rlds.read(folder, guesses=guesses)
+  assert episode.is_labelled.tolist() == known
+  assert episode.actions.tolist() == [1, known[1], 0]
+
+
+def test_guesses_need_a_confidence(tmp_path):
+  folder = foreign(tmp_path / 'data', [GUESSED], drop=('confidence',), **KNOWLEDGE)
+  (episode,) = rlds.read(folder)
+  assert episode.is_labelled.tolist() == [True, False, False]
+  with pytest.raises(UserError, match='features.json, step field confidence: expected'):
+    rlds.read(folder, guesses=0.5)
+
+
+def test_a_pool_of_a_labelled_set_holds_the_recorded_actions_alone(tmp_path):
+  folder = foreign(tmp_path / 'data', [GUESSED], **KNOWLEDGE)
+  assert rlds.to_pool(folder, tmp_path / 'pool').is_labelled.tolist() == [
+    True, False, False,
+  ]  # fmt: skip
+
+
+def test_knowledge_of_another_form_is_named(tmp_path):
+  numbers = {**GUESSED, 'is_labelled': np.array([1, 1, 0, 0])}
+  folder = foreign(
+    tmp_path / 'data', [numbers], **KNOWLEDGE | {'is_labelled': np.int32}
+  )
+  refused(folder, 'features.json', 'step field is_labelled', 'expected bool')
 
 
 def refused(folder, *words):

@@ -108,6 +108,34 @@ def test_protocols_are_compared_field_by_field():
   ]
 
 
+def test_steps_that_take_another_time_are_other_steps():
+  def seen(here, there):
+    return Protocol(9, *here[:1], frame_rate=here[1]).seen_differences(
+      Protocol(900, *there[:1], sticky_actions=0.25, frame_rate=there[1])
+    )
+
+  # 60 / 4 = 15 steps a second; 30 / 4 = 7.5.
+  assert seen((4, 60), (4, 30)) == [
+    'frame_rate 60 / frame_skip 4 (15 steps a second), not '
+    'frame_rate 30 / frame_skip 4 (7.5 steps a second)'
+  ]
+  assert seen((4, 60), (4, 59.94)) == []
+  assert seen((4, 60), (4, 0)) == [] == seen((4, 0), (4, 60))
+  # As long, but other frames are left out.
+  assert seen((4, 60), (2, 30)) == ['frame_skip 4, not 2']
+  assert Protocol(9).seen_differences(Protocol(9, max_pool=True)) == [
+    'max_pool False, not True'
+  ]
+
+
+def test_a_protocol_without_a_clock_is_written_as_before_there_was_one():
+  assert 'frame_rate' not in specs.RL_UNPLUGGED_PROTOCOL.to_dict()
+  assert Protocol(9, frame_rate=30.0).to_dict() == {
+    'max_episode_steps': 9,
+    'frame_rate': 30.0,
+  }
+
+
 def test_an_atari_game_has_its_minimal_actions_in_ale_order():
   spec = specs.atari_spec('Freeway', specs.RL_UNPLUGGED_PROTOCOL)
   assert spec.action_names == ('NOOP', 'UP', 'DOWN')

@@ -59,15 +59,31 @@ def tiny_episodes(lengths=(5, 3), num_actions=4):
 
 
 def pool_of(episodes, spec=None, manifest_hash=HASH):
-  """A pool in memory of some episodes, all of it labelled; no file is written."""
-  fields = [np.concatenate(arrays) for arrays in zip(*episodes, strict=True)]
+  """A pool in memory of some episodes; no file is written."""
+  columns = zip(*(episode[:4] for episode in episodes), strict=True)
+  fields = [np.concatenate(arrays) for arrays in columns]
+  known = [
+    np.ones(len(episode.actions), bool)
+    if episode.is_labelled is None
+    else episode.is_labelled
+    for episode in episodes
+  ]
   return Pool(
     spec or tiny_spec(),
     *fields,
     lengths=np.array([len(episode.actions) for episode in episodes], np.int64),
-    is_labelled=np.ones(len(fields[1]), bool),
+    is_labelled=np.concatenate(known),
     manifest_hash=manifest_hash,
   )
+
+
+def assert_equal_episodes(one, two):
+  """That two episodes are equal in every bit and dtype, and in what is known."""
+  for name, a, b in zip(one._fields, one, two, strict=True):
+    if a is None or b is None:
+      assert a is b is None, name
+    else:
+      assert a.dtype == b.dtype and np.array_equal(a, b), name
 
 
 def tiny_pool(lengths=(5, 3), spec=None, manifest_hash=HASH):

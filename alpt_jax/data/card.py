@@ -144,7 +144,8 @@ def _warnings(card: Mapping[str, Any]) -> list[str]:
   warnings = []
   if card['labelled_share']:
     missing = [name for name, count in card['action_histogram'].items() if count == 0]
-    warnings += [f"Action '{name}' never occurs." for name in missing]
+    where = '' if card['labelled_share'] == 1 else ' where actions are known'
+    warnings += [f"Action '{name}' never occurs{where}." for name in missing]
   clipped = card['clipped_return_quantiles']
   if clipped['0'] == clipped['1']:
     warnings.append(
@@ -199,7 +200,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     'Content (manifest hash)': card['manifest_hash'],
     'Episodes': f'{card["num_episodes"]:,}',
     'Transitions': f'{card["num_transitions"]:,}',
-    'Labelled transitions': _percent(card['labelled_share']),
+    'Transitions with a recorded action': _percent(card['labelled_share']),
     'Episodes that end in a terminal step': _percent(card['terminal_episode_share']),
     'Transitions that change nothing': _percent(card['unchanged_share']),
     'Rewards outside [-1, 1]': _percent(card['clipped_reward_share']),

@@ -11,7 +11,8 @@ def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episod
   """Returns the episode in the dtypes of a pool, or says what is wrong with it.
 
   Args:
-    episode: arrays of any numeric dtype.
+    episode: arrays of any numeric dtype, `is_labelled` of bool. An action that is not
+      known is not looked at, and returned as 0.
     spec: what the dataset claims to hold.
     place: how the message names the episode, for example 'data/x: episode 3'.
 
@@ -32,6 +33,11 @@ def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episod
       f'{place}: expected at least one transition and one observation more than '
       f'actions, found {len(observations)} observations, {num_transitions} actions.'
     )
+  is_labelled = episode.is_labelled
+  if is_labelled is not None:
+    is_labelled = _check_is_labelled(is_labelled, num_transitions, place)
+    if actions.shape == is_labelled.shape:  # else it is reported as it was given
+      actions = np.where(is_labelled, actions, 0)
   _check_actions(actions, spec, place)
   if expected.kind == 'integers':
     beyond = np.argwhere(observations >= np.array(expected.num_values))
@@ -47,7 +53,38 @@ def check_episode(episode: Episode, spec: EnvironmentSpec, place: str) -> Episod
     actions=actions.astype(np.int32),
     rewards=_per_transition(episode.rewards, num_transitions, 'reward', place),
     discounts=_per_transition(episode.discounts, num_transitions, 'discount', place),
+    is_labelled=is_labelled,
   )
+
+
+def check_all_known(episode: Episode, place: str, advice: str) -> None:
+  """Says where an action is not known, for files that have no place to say so.
+
+  Args:
+    episode: checked.
+    place: how the message names the episode.
+    advice: what to do.
+
+  Raises:
+    UserError: the first action that is not known.
+  """
+  known = episode.is_labelled
+  if known is not None and not known.all():
+    raise UserError(
+      f'{place}, step {int(known.argmin())}, field action: expected one that is known, '
+      f'as these files cannot say otherwise, found none. {advice}'
+    )
+
+
+def _check_is_labelled(values, num_transitions: int, place: str) -> np.ndarray:
+  """`[L]` bool; of another dtype they would be taken for indices somewhere."""
+  values = np.asarray(values)
+  if values.dtype != bool or values.shape != (num_transitions,):
+    raise UserError(
+      f'{place}, field is_labelled: expected bool [{num_transitions}], one for each '
+      f'transition, found {values.dtype} {list(values.shape)}.'
+    )
+  return values
 
 
 def _check_actions(actions: np.ndarray, spec: EnvironmentSpec, place: str) -> None:

@@ -8,6 +8,10 @@ identified by that file's hash.
 One fixed random order of segments per (dataset, seed) makes budgets nested: a
 budget of n keeps the first n transitions of that order, the last segment
 shortened to fit.
+
+Where only some actions were recorded in the first place they are chosen among
+(`recorded_labels.py`), and a part of them, the audit, is told to nobody but the
+evaluation.
 """
 
 import dataclasses
@@ -23,6 +27,8 @@ from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
 from alpt_jax.types import EvaluationWindows
 
+Segments = tuple[tuple[int, int, int], ...]
+
 # Ours: of more pieces than these evaluation looks at so many in random order.
 _MANY_PIECES = 1_000_000
 
@@ -36,12 +42,16 @@ class Labels:
     seed: of the draw.
     segments: (episode, first step, number of steps) each; non-overlapping.
     heldout_episodes: never trained on in any way, for the honest second figure.
+    audited: segments as well, whose recorded actions are hidden from training to tell
+      how often the guesses are right. () where every action was recorded: what is
+      hidden tells that.
   """
 
   dataset: str
   seed: int
-  segments: tuple[tuple[int, int, int], ...]
+  segments: Segments
   heldout_episodes: tuple[int, ...]
+  audited: Segments = ()
 
   @property
   def budget(self) -> int:
@@ -66,7 +76,7 @@ def draw_labels(
   Held-out episodes are set aside first and hold no label.
 
   Args:
-    pool: the recorded dataset; only its lengths and its hash are read.
+    pool: the recorded dataset; its actions are not read.
     budget: number of transitions that keep their action.
     seed: of the draw; the same for every budget that shall be nested.
     segment_length: transitions per segment (ours: 5 for mazes, 50 for Atari),
@@ -75,9 +85,14 @@ def draw_labels(
 
   Raises:
     UserError: the pool has fewer transitions than `budget` outside the held-out
-      episodes, or `budget` is not positive.
+      episodes, or `budget` is not positive; or not all of its actions are known.
   """
-  rng = _generator(pool.manifest_hash, seed)
+  if not pool.is_labelled.all():
+    raise UserError(
+      f'{pool.spec.name}: expected all {pool.num_transitions:,} actions to be known, '
+      f'found {int(pool.is_labelled.sum()):,}. Draw among those that were recorded.'
+    )
+  rng = generator(pool.manifest_hash, seed)
   order = rng.permutation(pool.num_episodes)
   num_heldout = max(1, round(heldout_share * len(order))) if heldout_share else 0
   heldout, trained = np.sort(order[:num_heldout]), np.sort(order[num_heldout:])
@@ -88,22 +103,35 @@ def draw_labels(
       f'the {len(trained)} episodes of {pool.spec.name} that are trained on. '
       'Lower data.labels or record more episodes.'
     )
-  segments = _segments(pool.lengths, trained, segment_length)
+  segments = cut(pool.lengths, trained, segment_length)
+  kept = first_transitions(segments[rng.permutation(len(segments))], budget)
+  return Labels(pool.manifest_hash, seed, kept, tuple(heldout.tolist()))
+
+
+def first_transitions(segments: np.ndarray, budget: int) -> Segments:
+  """The first `budget` transitions of segments in an order, the last one shortened."""
   kept, missing = [], budget
-  for episode, first, length in segments[rng.permutation(len(segments))].tolist():
+  for episode, first, length in segments.tolist():
     kept.append((episode, first, min(length, missing)))
     missing -= kept[-1][2]
     if not missing:
       break
-  return Labels(pool.manifest_hash, seed, tuple(kept), tuple(heldout.tolist()))
+  return tuple(kept)
 
 
-def _generator(dataset: str, seed: int) -> np.random.Generator:
+def generator(dataset: str, seed: int) -> np.random.Generator:
+  """Random numbers of a dataset, by its manifest hash, and a seed."""
   return np.random.default_rng([int(dataset, 16), seed])
 
 
-def _segments(lengths, episodes, segment_length) -> np.ndarray:
-  """`[S, 3]` (episode, first, length): episodes cut every `segment_length` steps."""
+def cut(lengths, episodes: np.ndarray, segment_length: int) -> np.ndarray:
+  """`[S, 3]` (episode, first, length): episodes cut every `segment_length` steps.
+
+  Args:
+    lengths: `[E]` int, of all episodes.
+    episodes: those to be cut.
+    segment_length: 0: not cut.
+  """
   lengths = np.asarray(lengths)[episodes]
   strides = np.full_like(lengths, segment_length) if segment_length else lengths
   counts = -(-lengths // strides)
@@ -117,7 +145,10 @@ def _segments(lengths, episodes, segment_length) -> np.ndarray:
 
 
 def _to_json(labels: Labels) -> str:
-  return json.dumps(dataclasses.asdict(labels)) + '\n'
+  fields = dataclasses.asdict(labels)
+  if not labels.audited:  # so that the hash of what has none is as it was without
+    del fields['audited']
+  return json.dumps(fields) + '\n'
 
 
 def save_labels(path: str | os.PathLike, labels: Labels) -> None:
@@ -135,11 +166,16 @@ def load_labels(path: str | os.PathLike) -> Labels:
     return Labels(
       fields['dataset'],
       fields['seed'],
-      tuple((episode, first, length) for episode, first, length in fields['segments']),
+      _read_segments(fields['segments']),
       tuple(fields['heldout_episodes']),
+      _read_segments(fields.get('audited', ())),
     )
   except (OSError, KeyError, TypeError, ValueError) as error:
     raise UserError(f'{path}: not a label file ({error!r}). Draw it anew.') from error
+
+
+def _read_segments(rows) -> Segments:
+  return tuple((episode, first, length) for episode, first, length in rows)
 
 
 def labelled_transitions(pool: Pool, labels: Labels) -> np.ndarray:
@@ -148,6 +184,19 @@ def labelled_transitions(pool: Pool, labels: Labels) -> np.ndarray:
   Raises:
     UserError: the label file was drawn from another dataset.
   """
+  return _transitions(pool, labels, labels.segments)
+
+
+def audited_transitions(pool: Pool, labels: Labels) -> np.ndarray:
+  """Sorted indices of the transitions of the audit.
+
+  Raises:
+    UserError: the label file was drawn from another dataset.
+  """
+  return _transitions(pool, labels, labels.audited)
+
+
+def _transitions(pool: Pool, labels: Labels, segments: Segments) -> np.ndarray:
   if labels.dataset != pool.manifest_hash:
     raise UserError(
       f'labels of dataset {labels.dataset} do not belong to {pool.spec.name}, whose '
@@ -155,9 +204,9 @@ def labelled_transitions(pool: Pool, labels: Labels) -> np.ndarray:
     )
   ranges = [
     np.arange(length) + pool.starts[episode] + first
-    for episode, first, length in labels.segments
+    for episode, first, length in segments
   ]
-  return np.sort(np.concatenate(ranges))
+  return np.sort(np.concatenate([np.zeros(0, np.int64), *ranges]))
 
 
 def labelled_windows(pool: Pool, labels: Labels, length: int) -> np.ndarray:
@@ -207,13 +256,14 @@ def evaluation_windows(
   Only metric functions may receive the result. B is the number of windows.
 
   Args:
-    pool: the dataset with ALL its actions.
+    pool: the dataset with ALL its recorded actions.
     labels: what is known to training.
     vocabulary: the run's joint vocabulary.
     seed: of the choice, which `evaluation_ends` makes.
     num_transitions: how many to count.
     heldout: True for the held-out episodes, False for hidden transitions of the
-      episodes trained on.
+      episodes trained on: all of them, or where only some actions were recorded
+      those of the audit.
     window_length: T.
   """
   ends, counted = evaluation_ends(
@@ -252,12 +302,9 @@ def evaluation_ends(
     `(ends [B] int64, counted [B, T] bool)`: last transitions of the windows, and
     which of their transitions count.
   """
-  is_heldout = np.isin(np.arange(index.num_episodes), labels.heldout_episodes)
-  is_counted = np.repeat(is_heldout == heldout, index.lengths)
-  if not heldout:
-    is_counted[labelled_transitions(index, labels)] = False
-  pieces = _segments(index.lengths, np.arange(index.num_episodes), window_length)
-  order = _generator(index.manifest_hash, seed + 1_000_003).permutation(len(pieces))
+  is_counted, episodes = _truth(index, labels, heldout)
+  pieces = cut(index.lengths, episodes, window_length)
+  order = generator(index.manifest_hash, seed + 1_000_003).permutation(len(pieces))
   if len(order) > _MANY_PIECES:
     # Far more than are needed, even of held-out episodes; all would take gigabytes.
     order = order[: max(_MANY_PIECES, 100 * num_transitions)]
@@ -276,3 +323,26 @@ def evaluation_ends(
       'data.labels or raise data.heldout_share.'
     )
   return ends[chosen], counted[chosen]
+
+
+def has_truth(index, labels: Labels, *, heldout: bool = False) -> bool:
+  """Whether there is any transition for `evaluation_ends` to choose."""
+  return bool(_truth(index, labels, heldout)[0].any())
+
+
+def _truth(index, labels: Labels, heldout: bool) -> tuple[np.ndarray, np.ndarray]:
+  """(`[N]` bool, which transitions may be counted, the episodes they may lie in)."""
+  episodes = np.arange(index.num_episodes)
+  is_heldout = np.isin(episodes, labels.heldout_episodes)
+  if index.is_labelled.all():
+    is_counted = np.repeat(is_heldout == heldout, index.lengths)
+    if not heldout:
+      is_counted[labelled_transitions(index, labels)] = False
+    return is_counted, episodes
+  if heldout:
+    is_counted = np.repeat(is_heldout, index.lengths) & index.is_labelled
+  else:
+    is_counted = np.zeros(index.num_transitions, bool)
+    is_counted[audited_transitions(index, labels)] = True
+  # Of a large set few episodes may hold any; pieces of the others would crowd them out.
+  return is_counted, np.flatnonzero(np.logical_or.reduceat(is_counted, index.starts))

@@ -82,6 +82,11 @@ class Manifest:
     """`[E]` index of each episode's first transition, counted over all files."""
     return np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
 
+  @property
+  def is_labelled(self) -> np.ndarray:
+    """`[N]` bool, all True: RL Unplugged has every action."""
+    return np.broadcast_to(np.True_, (self.num_transitions,))
+
   @functools.cached_property
   def manifest_hash(self) -> str:
     """Identifies the content: 16 hexadecimal digits, as a pool's."""

@@ -7,7 +7,8 @@ A packed set is a folder:
   offsets.npy            [chunks + 1] int64, where each begins in that file
   checksums.npy          [chunks] uint32, CRC-32 of each as it is compressed
   returns_to_go.npy      [transitions] float32
-  actions.npy, rewards.npy, discounts.npy, lengths.npy: those of the pool
+  actions.npy, rewards.npy, discounts.npy, lengths.npy: those of the pool, and its
+                         is_labelled.npy where some actions are not known
 
 Row r lies in chunk r // chunk_rows, whatever its episode, so that its place follows
 from its number; `zstd -d` gives all of them. Sets are too large for memory: only
@@ -137,7 +138,7 @@ def write_packed(
       'chunk_rows': chunk_rows,
       'sha256': {
         name: pool_files.sha256_of(partial / f'{name}.npy')
-        for name in _own_forms(counts[0], shape[0], chunk_rows)
+        for name in _own_forms(counts.num_transitions, shape[0], chunk_rows)
       },
     }
     (partial / pool_files.MANIFEST).write_text(pool_files.to_text(manifest))
@@ -211,6 +212,7 @@ def open_packed(folder: str | os.PathLike) -> PackedPool:
     sha256 = manifest['sha256'] if name in own else as_pool['sha256']
     pool_files.check_unchanged(folder / f'{name}.npy', sha256)
   offsets, checksums = arrays.pop('offsets'), arrays.pop('checksums')
+  all_known = np.broadcast_to(np.True_, arrays['actions'].shape)
   _check_size(folder / _ROWS, int(offsets[-1]))
   return PackedPool(
     spec=spec,
@@ -221,7 +223,7 @@ def open_packed(folder: str | os.PathLike) -> PackedPool:
     rewards=arrays['rewards'],
     discounts=arrays['discounts'],
     lengths=np.array(arrays['lengths']),
-    is_labelled=np.broadcast_to(np.True_, arrays['actions'].shape),
+    is_labelled=arrays.get('is_labelled', all_known),
     manifest_hash=pool_files.hash_of(pool_files.to_text(as_pool)),
     stored_returns_to_go=arrays['returns_to_go'],
   )

@@ -8,6 +8,8 @@ A pool is a folder:
   rewards.npy            [transitions] float32, raw
   discounts.npy          [transitions] float32
   lengths.npy            [episodes] int64, transitions of each episode
+  is_labelled.npy        [transitions] bool, whether the action is known; only where
+                         some are not: the manifest's format is 2 then
 
 It is written under a temporary name and renamed when complete, so a folder with
 a manifest is a whole pool.
@@ -44,7 +46,7 @@ class Pool:
     rewards: `[N]` float32, raw.
     discounts: `[N]` float32.
     lengths: `[E]` int64.
-    is_labelled: `[N]` bool; all True until labels are hidden.
+    is_labelled: `[N]` bool; False where the action is not known, or was hidden.
     manifest_hash: identifies the content of the files.
   """
 
@@ -92,13 +94,15 @@ class Pool:
     return np.flatnonzero(np.repeat(is_wanted, self.lengths))
 
   def episode(self, index: int) -> Episode:
-    """One episode as it was recorded (hidden actions are 0)."""
+    """One episode as it was recorded (actions that are not known are 0)."""
     first, last = self.starts[index], self.starts[index] + self.lengths[index]
+    is_labelled = self.is_labelled[first:last]
     return Episode(
       self.observations[first + index : last + index + 1],
       self.actions[first:last],
       self.rewards[first:last],
       self.discounts[first:last],
+      None if is_labelled.all() else is_labelled,
     )
 
 
@@ -207,10 +211,12 @@ def open_pool(folder: str | os.PathLike) -> Pool:
   observations = arrays.pop('observations')
   for name in arrays:  # not the observations, which may be many gigabytes
     pool_files.check_unchanged(folder / f'{name}.npy', manifest['sha256'])
+  in_memory = {name: np.array(array) for name, array in arrays.items()}
+  if 'is_labelled' not in in_memory:
+    in_memory['is_labelled'] = np.ones(manifest['num_transitions'], bool)
   return Pool(
     spec=spec,
     observations=observations,
-    is_labelled=np.ones(manifest['num_transitions'], bool),
     manifest_hash=pool_files.hash_of(text),
-    **{name: np.array(array) for name, array in arrays.items()},
+    **in_memory,
   )

@@ -2,6 +2,9 @@
 
 What a pool (`pool.py`) and a packed set (`packed.py`) share: all but how observations
 lie on the disk.
+
+Where the action of some transition is not known a set has one array more and a format
+of its own: a version that does not know of it would take the zeros there for actions.
 """
 
 import hashlib
@@ -10,7 +13,7 @@ import json
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,21 +22,35 @@ from alpt_jax.errors import UserError
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
-FORMAT = 1
+FORMAT = 1  # all actions are known
+PARTIAL_FORMAT = 2  # of some transitions alone, those that `is_labelled` says
 MANIFEST = 'manifest.json'
 
 
+class Counts(NamedTuple):
+  """How much there is of a set, and whether all its actions are known."""
+
+  num_transitions: int
+  num_episodes: int
+  is_partial: bool
+
+
 def forms(
-  spec: EnvironmentSpec, num_transitions: int, num_episodes: int
+  spec: EnvironmentSpec,
+  num_transitions: int,
+  num_episodes: int,
+  is_partial: bool = False,
 ) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
   """The dtype and shape of every array of a pool."""
   row, num_rows = spec.observation, num_transitions + num_episodes
+  known = {'is_labelled': (np.dtype('bool'), (num_transitions,))} if is_partial else {}
   return {
     'observations': (np.dtype(row.dtype), (num_rows, *row.shape)),
     'actions': (np.dtype('int32'), (num_transitions,)),
     'rewards': (np.dtype('float32'), (num_transitions,)),
     'discounts': (np.dtype('float32'), (num_transitions,)),
     'lengths': (np.dtype('int64'), (num_episodes,)),
+    **known,
   }
 
 
@@ -43,7 +60,7 @@ def write_arrays(
   episodes: Iterable[Episode],
   take_fn: Callable[[np.ndarray], Any],
   place: str,
-) -> tuple[int, int]:
+) -> Counts:
   """Writes all arrays of a pool but the observations, which `take_fn` is given.
 
   Args:
@@ -54,17 +71,18 @@ def write_arrays(
     place: how the message names a set without episodes.
 
   Returns:
-    the numbers of transitions and of episodes.
+    what `forms` and `describe` need to know of it.
 
   Raises:
     UserError: an episode does not fit `spec` (episode, step and field named), or
       there is none.
   """
-  lengths = []
+  lengths, is_partial = [], False
   with (
     open(folder / 'actions.raw', 'wb') as actions,
     open(folder / 'rewards.raw', 'wb') as rewards,
     open(folder / 'discounts.raw', 'wb') as discounts,
+    open(folder / 'is_labelled.raw', 'wb') as is_labelled,
   ):
     for index, episode in enumerate(episodes):
       episode = check_episode(episode, spec, f'episode {index}')
@@ -72,12 +90,21 @@ def write_arrays(
       actions.write(episode.actions.tobytes())
       rewards.write(episode.rewards.tobytes())
       discounts.write(episode.discounts.tobytes())
+      known = episode.is_labelled
+      known = np.ones(len(episode.actions), bool) if known is None else known
+      is_partial |= not known.all()
+      is_labelled.write(known.tobytes())
       lengths.append(len(episode.actions))
   if not lengths:
     raise UserError(f'{place}: expected at least one episode, got none.')
-  counts = int(sum(lengths)), len(lengths)
+  counts = Counts(int(sum(lengths)), len(lengths), is_partial)
   np.save(folder / 'lengths.npy', np.array(lengths, np.int64))
-  for name in ('actions', 'rewards', 'discounts'):
+  names = ['actions', 'rewards', 'discounts']
+  if is_partial:
+    names.append('is_labelled')
+  else:  # the files are those that there were before an action could be unknown
+    (folder / 'is_labelled.raw').unlink()
+  for name in names:
     finish_array(folder, name, *forms(spec, *counts)[name])
   return counts
 
@@ -105,6 +132,7 @@ def describe(
   spec: EnvironmentSpec,
   num_transitions: int,
   num_episodes: int,
+  is_partial: bool = False,
   **sha256: str,
 ) -> dict[str, Any]:
   """The manifest of a pool.
@@ -114,11 +142,12 @@ def describe(
     spec: of the environment.
     num_transitions: N.
     num_episodes: E.
+    is_partial: whether some action is not known.
     **sha256: those of arrays that are not there, by name.
   """
-  names = forms(spec, num_transitions, num_episodes)
+  names = forms(spec, num_transitions, num_episodes, is_partial)
   return {
-    'format': FORMAT,
+    'format': PARTIAL_FORMAT if is_partial else FORMAT,
     'environment': spec.to_dict(),
     'num_episodes': num_episodes,
     'num_transitions': num_transitions,
@@ -169,21 +198,23 @@ def check_manifest(path: pathlib.Path, manifest: dict[str, Any]):
   Raises:
     UserError: it is not what this version writes.
   """
-  if manifest.get('format') != FORMAT:
+  sha256 = manifest.get('sha256')
+  is_partial = isinstance(sha256, dict) and 'is_labelled' in sha256
+  expected = PARTIAL_FORMAT if is_partial else FORMAT
+  if manifest.get('format') != expected:
     raise UserError(
-      f'{path}: field format: expected {FORMAT}, found {manifest.get("format")!r}. '
+      f'{path}: field format: expected {expected}, found {manifest.get("format")!r}. '
       'Record or convert the dataset with this version.'
     )
   counts = manifest.get('num_transitions'), manifest.get('num_episodes')
   for field, count in zip(('num_transitions', 'num_episodes'), counts, strict=True):
     if type(count) is not int or count < 1:
       raise _no_manifest(path, f'{field}: expected a positive integer, found {count!r}')
-  if not isinstance(manifest.get('sha256'), dict):
-    found = manifest.get('sha256')
-    raise _no_manifest(path, f'sha256: expected one of each array, found {found!r}')
+  if not isinstance(sha256, dict):
+    raise _no_manifest(path, f'sha256: expected one of each array, found {sha256!r}')
   try:
     spec = EnvironmentSpec.from_dict(manifest['environment'])
-    return spec, forms(spec, *counts)
+    return spec, forms(spec, *counts, is_partial)
   except (KeyError, TypeError, ValueError, AttributeError) as error:
     raise UserError(
       f'{path}: field environment: not an environment of this version ({error!r}). '

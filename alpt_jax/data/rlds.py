@@ -19,8 +19,10 @@ How an episode of L transitions becomes L + 1 RLDS steps:
 off. Reading follows the same rule for anyone's files: the last step's action,
 reward and discount are dropped, because no observation follows them.
 
-One of the three files that need TensorFlow. Import this module only where RLDS files
-are really needed.
+A set may know only some actions, or hold a model's guesses: `rlds_forms.py`.
+
+One of the files that need TensorFlow. Import this module only where RLDS files are
+really needed.
 """
 
 import json
@@ -34,7 +36,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from alpt_jax import specs
-from alpt_jax.data.checks import check_episode
+from alpt_jax.data import rlds_forms
+from alpt_jax.data.checks import check_all_known, check_episode
 from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.data.quiet_tensorflow import tf
 from alpt_jax.errors import UserError
@@ -49,12 +52,6 @@ Folder = str | os.PathLike
 
 # Ours: 100 Atari episodes are about the 200 MB that TFDS advises for a file.
 _EPISODES_PER_FILE = 100
-# Fields of a step besides its observation, one value each.
-_SCALARS = {
-  'action': np.integer,
-  **dict.fromkeys(('reward', 'discount'), np.number),
-  **dict.fromkeys(('is_first', 'is_last', 'is_terminal'), np.bool_),
-}
 
 
 def write(
@@ -63,6 +60,8 @@ def write(
   episodes: Iterable[Episode],
   episode_metadata: Mapping[str, str | int | float],
   name: str | None = None,
+  *,
+  is_partial: bool = False,
 ) -> None:
   """Writes episodes as an RLDS dataset, complete or not there at all.
 
@@ -76,6 +75,8 @@ def write(
       layout_seed, policy, epsilon; str, int and float become text, int64 and
       float32 features beside `steps`.
     name: the dataset's name in TFDS; by default made from `spec.name`.
+    is_partial: steps say whether their action is known; TFDS has to be told before
+      the first is written. Without it all must be.
 
   Raises:
     UserError: the folder is taken, an episode does not fit `spec` (episode, step
@@ -89,13 +90,16 @@ def write(
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
-    info = _dataset_info(partial, spec, episode_metadata, name)
+    fields = ('is_labelled',) if is_partial else ()
+    info = rlds_forms.dataset_info(partial, spec, episode_metadata, name, fields)
     writer = tfds.core.SequentialWriter(info, _EPISODES_PER_FILE)
     writer.initialize_splits(['train'])
     num_episodes = 0
     for episode in episodes:
-      episode = check_episode(episode, spec, f'{folder}: episode {num_episodes}')
-      writer.add_examples({'train': [{'steps': _steps(episode), **episode_metadata}]})
+      place = f'{folder}: episode {num_episodes}'
+      episode = check_episode(episode, spec, place)
+      steps = rlds_forms.steps(episode, _knowledge(episode, is_partial, place))
+      writer.add_examples({'train': [{'steps': steps, **episode_metadata}]})
       num_episodes += 1
     if not num_episodes:
       raise UserError(f'{folder}: a dataset needs at least one episode, got none.')
@@ -107,47 +111,14 @@ def write(
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _dataset_info(folder, spec, episode_metadata, name) -> tfds.core.DatasetInfo:
-  """What TFDS writes to `dataset_info.json` and `features.json`."""
-  feature_of = {str: tfds.features.Text(), int: np.int64, float: np.float32}
-  form = spec.observation
-  observation = {'shape': form.shape, 'dtype': np.dtype(form.dtype).type}
-  # PNG is lossless, and what TFDS keeps images as; it knows these channels only.
-  if form.kind == 'image' and form.shape[-1] in (1, 3, 4):
-    observation = tfds.features.Image(**observation, encoding_format='png')
-  else:
-    observation = tfds.features.Tensor(**observation)
-  config = tfds.rlds.rlds_base.DatasetConfig(
-    name='',
-    overall_description=f'Episodes of {spec.name}, recorded by alpt_jax.',
-    observation_info=observation,
-    action_info=tfds.features.ClassLabel(names=list(spec.action_names)),
-    reward_info=np.float32,
-    discount_info=np.float32,
-    episode_metadata_info={
-      key: feature_of[type(value)] for key, value in episode_metadata.items()
-    },
-  )
-  identity = tfds.core.DatasetIdentity(
-    name=name, version='1.0.0', data_dir=os.fspath(folder), module_name=''
-  )
-  return tfds.rlds.rlds_base.build_info(config, identity)
-
-
-def _steps(episode: Episode) -> dict[str, np.ndarray]:
-  """The L + 1 RLDS steps of an episode, as the module's table shows them."""
-  last = len(episode.actions)
-  step = np.arange(last + 1)
-  terminal = episode.discounts[-1] == 0
-  return {
-    'observation': episode.observations,
-    'action': np.append(episode.actions, 0),
-    'reward': np.append(episode.rewards, np.float32(0)),
-    'discount': np.append(episode.discounts, np.float32(not terminal)),
-    'is_first': step == 0,
-    'is_last': step == last,
-    'is_terminal': (step == last) & terminal,
-  }
+def _knowledge(episode: Episode, is_partial: bool, place: str) -> dict[str, np.ndarray]:
+  """The fields of `rlds_forms.KNOWLEDGE` that are written of an episode."""
+  if not is_partial:
+    check_all_known(episode, place, 'Write the dataset as one that is partial.')
+    return {}
+  known = episode.is_labelled
+  known = np.ones(len(episode.actions), bool) if known is None else known
+  return {'is_labelled': known}
 
 
 def validate(folder: Folder, spec: EnvironmentSpec | None = None) -> EnvironmentSpec:
@@ -163,18 +134,34 @@ def validate(folder: Folder, spec: EnvironmentSpec | None = None) -> Environment
   return _open(pathlib.Path(folder), spec)[1]
 
 
-def read(folder: Folder, spec: EnvironmentSpec | None = None) -> Iterator[Episode]:
+def read(
+  folder: Folder, spec: EnvironmentSpec | None = None, guesses: float | None = None
+) -> Iterator[Episode]:
   """The episodes of an RLDS dataset in their recorded order, each checked.
 
   What `validate` checks is checked before this returns, the rest while reading.
   An episode whose last step is not marked `is_last` counts as cut off there.
 
+  Args:
+    folder: as in `validate`.
+    spec: as in `validate`.
+    guesses: the confidence from which on a model's guess counts as a known action.
+      By default none does: a guess never poses as a recording.
+
   Raises:
-    UserError: as in `validate`; or, while reading, an episode does not fit the
-      spec (episode, step and field named) or a file is damaged (file named).
+    UserError: as in `validate`, or guesses are asked for that have no confidence; or,
+      while reading, an episode does not fit the spec (episode, step and field named)
+      or a file is damaged (file named).
   """
   folder = pathlib.Path(folder)
-  return _episodes(folder, *_open(folder, spec))
+  builder, spec = _open(folder, spec)
+  fields = builder.info.features['steps'].feature
+  if guesses is not None and 'is_recorded' in fields and 'confidence' not in fields:
+    raise UserError(
+      f'{folder}/features.json, step field confidence: expected one beside '
+      'is_recorded, as guesses are chosen by it, found none. Leave guesses out.'
+    )
+  return _episodes(folder, builder, spec, guesses)
 
 
 def to_pool(folder: Folder, pool_folder: Folder) -> Pool:
@@ -207,7 +194,7 @@ def _open(folder: pathlib.Path, spec: EnvironmentSpec | None):
       f'found {", ".join(features)}. Give a dataset in RLDS format.'
     )
   spec = spec or _rl_unplugged_spec(builder) or _load_spec(folder / 'environment.json')
-  _check_forms(path, dict(steps.items()), spec)
+  rlds_forms.check_forms(path, dict(steps.items()), spec)
   for file in files:
     if not file.exists():
       raise UserError(f'{file}: no such file. Copy or record the dataset anew.')
@@ -244,40 +231,13 @@ def _load_spec(path: pathlib.Path) -> EnvironmentSpec:
   raise UserError(f'{path}: {problem}. Record the dataset anew, or write it by hand.')
 
 
-def _check_forms(path, steps: Mapping, spec: EnvironmentSpec) -> None:
-  """Compares what the files claim to hold with the spec."""
-  fix = 'Record the dataset anew, or correct environment.json.'
-  form = np.dtype(spec.observation.dtype).type, spec.observation.shape
-  forms = {'observation': form, **{field: (_SCALARS[field], ()) for field in _SCALARS}}
-  for field, (dtype, shape) in forms.items():
-    feature = steps.get(field)
-    if not (
-      isinstance(feature, (tfds.features.Tensor, tfds.features.Image))
-      and np.issubdtype(feature.np_dtype, dtype)
-      and tf.TensorShape(feature.shape).is_compatible_with(shape)
-    ):
-      found = ' '.join(repr(feature).split()) if feature else f'only {", ".join(steps)}'
-      raise UserError(
-        f'{path}, step field {field}: expected {dtype.__name__} {list(shape)} for '
-        f'{spec.name}, found {found}. {fix}'
-      )
-  names = getattr(steps['action'], 'names', None)
-  # The same numbers under other names would be other actions. Where there are no
-  # names, TFDS makes them up: '0', '1', ...
-  if names and names[0] != '0' and tuple(names) != spec.action_names:
-    raise UserError(
-      f'{path}, step field action: expected {", ".join(spec.action_names)} for '
-      f'{spec.name}, found {", ".join(names)}. {fix}'
-    )
-
-
-def _episodes(folder, builder, spec: EnvironmentSpec) -> Iterator[Episode]:
+def _episodes(folder, builder, spec, guesses: float | None) -> Iterator[Episode]:
   index = -1
   try:
     for index, steps in enumerate(_stacked_steps(builder)):
       place = f'{folder}: episode {index}'
       _check_marks(steps, place)
-      yield check_episode(_episode(steps, folder), spec, place)
+      yield check_episode(_episode(steps, folder, guesses), spec, place)
   except tf.errors.OpError as error:
     raise UserError(_damage(folder, builder, index + 1, error)) from error
 
@@ -292,7 +252,8 @@ def _stacked_steps(builder) -> Iterator[dict[str, np.ndarray]]:
     decoders={'steps': tfds.decode.SkipDecoding()},
     read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
   )
-  fields = ('observation', *_SCALARS)
+  known = (field for field in rlds_forms.KNOWLEDGE if field in features)
+  fields = ('observation', *rlds_forms.SCALARS, *known)
   dataset = dataset.map(
     lambda row: {key: _decode(features[key], row['steps'][key]) for key in fields}
   )
@@ -321,7 +282,9 @@ def _check_marks(steps: Mapping[str, np.ndarray], place: str) -> None:
       )
 
 
-def _episode(steps: Mapping[str, np.ndarray], folder: pathlib.Path) -> Episode:
+def _episode(
+  steps: Mapping[str, np.ndarray], folder: pathlib.Path, guesses: float | None
+) -> Episode:
   """Drops what the last step says of an action that led nowhere."""
   if steps['reward'][-1]:
     message = 'rewards on last steps are dropped, no observation follows them.'
@@ -331,7 +294,11 @@ def _episode(steps: Mapping[str, np.ndarray], folder: pathlib.Path) -> Episode:
     # Some writers put the 0 on the last step only.
     discounts[-1:] = 0
   return Episode(
-    steps['observation'], steps['action'][:-1], steps['reward'][:-1], discounts
+    steps['observation'],
+    steps['action'][:-1],
+    steps['reward'][:-1],
+    discounts,
+    rlds_forms.known(steps, guesses),
   )
 
 

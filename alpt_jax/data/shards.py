@@ -11,7 +11,7 @@ import numpy as np
 
 from alpt_jax import returns, specs
 from alpt_jax.data import encoded
-from alpt_jax.data.checks import check_episode
+from alpt_jax.data.checks import check_all_known, check_episode
 from alpt_jax.errors import UserError
 from alpt_jax.types import Episode
 
@@ -96,8 +96,9 @@ def write_shards(
     the names of the shards, relative to `folder`.
 
   Raises:
-    UserError: the run is there already, an episode does not fit the game (episode,
-      step and field named), or there are fewer episodes than shards.
+    UserError: the run is there already, an episode does not fit the game or has an
+      action that is not known (episode, step and field named), or there are fewer
+      episodes than shards.
   """
   from alpt_jax.data import rl_unplugged  # which imports TensorFlow
 
@@ -118,7 +119,9 @@ def write_shards(
       ]
       number = -1
       for number, episode in enumerate(episodes):
-        episode = check_episode(episode, spec, f'{target}: episode {number}')
+        place = f'{target}: episode {number}'
+        episode = check_episode(episode, spec, place)
+        check_all_known(episode, place, 'Write a pool or RLDS instead.')
         index, shard = divmod(number, num_shards)
         writers[shard].write(rl_unplugged.serialise(_lists(episode, shard, index)))
     if number + 1 < num_shards:

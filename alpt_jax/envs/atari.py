@@ -19,7 +19,7 @@ import ale_py.roms
 import dm_env
 import numpy as np
 
-from alpt_jax.envs.area_resize import AreaResize
+from alpt_jax.area_resize import AreaResize
 from alpt_jax.errors import UserError
 from alpt_jax.specs import EnvironmentSpec, atari_game
 

@@ -15,9 +15,9 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from alpt_jax.errors import PeerLost, Preempted, RunFailed, UserError
+from alpt_jax.errors import Incomplete, PeerLost, Preempted, RunFailed, UserError
 
-DONE, FAILED, USER_ERROR, PREEMPTED = 0, 1, 2, 42
+DONE, FAILED, USER_ERROR, INCOMPLETE, PREEMPTED = 0, 1, 2, 3, 42
 # As a shell counts SIGINT, and SIGABRT, by which JAX ends a process that lost another.
 _INTERRUPTED, _PEER_LOST = 130, 134
 _OUT_OF_MEMORY = (
@@ -60,10 +60,11 @@ _PLAIN = {
 def run(main: Callable[[list[str]], object]) -> None:
   """Parses the flags, runs `main(argv)`, and exits with a documented code.
 
-  0 done; 1 failed while running; 2 what was given is wrong, do not retry; 42
-  stopped after a clean save, start again; 128 and more: it crashed, or another process
-  of the run did, start again. Errors of the user and of the machine are one line on
-  stderr; anything else is a bug and keeps its traceback.
+  0 done; 1 failed while running; 2 what was given is wrong, do not retry; 3 done but
+  for inputs that were left out, as was asked; 42 stopped after a clean save, start
+  again; 128 and more: it crashed, or another process of the run did, start again.
+  Errors of the user and of the machine are one line on stderr; anything else is a bug
+  and keeps its traceback.
   """
   # JAX reports, at INFO, every kind of device that it did not find.
   logging.getLogger('jax').setLevel(logging.WARNING)
@@ -98,7 +99,7 @@ def _leave(code: int) -> None:
       stream.flush()
     except OSError:  # a log on a full disk
       is_heard = False
-  is_bad = code not in (DONE, PREEMPTED)
+  is_bad = code not in (DONE, INCOMPLETE, PREEMPTED)
   if not is_heard or (is_bad and _has_peers()):
     # Python would make 120 of the code of what could not be heard. And where others
     # are not at their end JAX would wait for them for minutes.
@@ -136,6 +137,8 @@ def _guarded(main, argv) -> int:
     return _say('error', error, USER_ERROR)
   except RunFailed as error:
     return _say('failed', error, FAILED)
+  except Incomplete as error:
+    return _say('partly', error, INCOMPLETE)
   except Preempted as error:
     return _say('stopped', error, PREEMPTED)
   except PeerLost as error:

@@ -211,7 +211,7 @@ def _check_alike(folder: str, found: EnvironmentSpec, target: str, expected) -> 
       f'{_form(expected)}; found {_form(found)}. Record both with the same '
       '--observation.'
     )
-  differing = found.protocol.differences(expected.protocol, specs.SEEN_FIELDS)
+  differing = found.protocol.seen_differences(expected.protocol)
   if differing:
     raise UserError(
       f'{folder}, field protocol: {", ".join(differing)} as in the target {target}. '

@@ -291,7 +291,7 @@ def _check(labeller: Labeller, spec: EnvironmentSpec, config: LabellingConfig) -
       f'{spec.name}, field observation: expected {expected}, which the IDM was trained '
       f'on, found {spec.observation}. Record it in that form.'
     )
-  differing = spec.protocol.differences(labeller.protocol, specs.SEEN_FIELDS)
+  differing = spec.protocol.seen_differences(labeller.protocol)
   if differing:
     raise UserError(
       f'{spec.name}, field protocol: {", ".join(differing)} as in what the IDM was '
