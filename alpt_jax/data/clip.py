@@ -49,10 +49,10 @@ class Stored(NamedTuple):
   picture: Callable[[bool], np.ndarray]
 
 
-def place_at(clip: Clip, frame: int) -> str:
+def place_at(clip: Clip, frame: int, word: str = 'frame') -> str:
   """'a.mp4, frame 71 (0:01.2)', without the time where no rate is known."""
   time = f' ({clock(frame / clip.frame_rate)})' if clip.frame_rate else ''
-  return f'{clip.path}, frame {frame}{time}'
+  return f'{clip.path}, {word} {frame}{time}'
 
 
 def check_fits(clip: Clip, height: int, width: int, frame_skip: int) -> None:

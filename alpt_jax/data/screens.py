@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from alpt_jax.data.video import Clip, FrameForm, frames
+from alpt_jax.data.clip import Clip, FrameForm
 
 
 def observations(
@@ -16,7 +16,8 @@ def observations(
 ) -> Iterator[np.ndarray]:
   """`[height, width, 1 or 3]` uint8 observations, one for each of N moments.
 
-  As the emulator's: the maximum of two frames first, then the resize.
+  As the emulator's: the maximum of two frames first, then the resize. Take the last
+  one and ask for another: what lies behind the last moment is only then looked at.
 
   Args:
     clip: read once, to its end.
@@ -24,15 +25,20 @@ def observations(
     is_pooled: `[N]` whether the frame before is pooled with it, pixel by pixel.
     grayscale: one channel instead of three.
     resize_fn: `[height, width]` uint8 to another size, for each channel; None: kept.
+
+  Raises:
+    UserError: as `video.frames`, damage behind the last moment included.
   """
+  from alpt_jax.data import video  # may be missing its package
+
   shown = np.asarray(shown, int)
   is_pooled = np.asarray(is_pooled, bool)
   wanted = np.zeros(clip.num_frames, bool)
   wanted[shown] = True
   wanted[shown[is_pooled] - 1] = True
   before, position = None, 0
-  form = FrameForm(grayscale, wanted.__getitem__)
-  for index, picture in zip(np.flatnonzero(wanted), frames(clip, form), strict=True):
+  read = video.frames(clip, FrameForm(grayscale, wanted.__getitem__))
+  for index, picture in zip(np.flatnonzero(wanted), read, strict=True):
     while position < len(shown) and shown[position] == index:
       pooled = np.maximum(before, picture) if is_pooled[position] else picture
       yield pooled if resize_fn is None else _resized(pooled, resize_fn)

@@ -10,6 +10,7 @@ is the Arcade Learning Environment's grey.
 """
 
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,11 +112,15 @@ class _Found:
     self.promised_end = _promised_end(stream, container)
     self.num_packets = 0
     self.stamps = []
+    self.end = 0.0  # seconds, of the frame that is shown the latest
     for packet in container.demux(stream):
-      if packet.size:
-        self.num_packets += 1
-        if not packet.is_discard:  # cut away by an edit list: decoded, never shown
-          self.stamps.append(packet.dts if packet.pts is None else packet.pts)
+      if not packet.size:
+        continue
+      self.num_packets += 1
+      stamp = packet.dts if packet.pts is None else packet.pts
+      if not packet.is_discard:  # cut away by an edit list: decoded, never shown
+        self.stamps.append(stamp)
+      self.end = max(self.end, ((stamp or 0) + (packet.duration or 0)) * self.tick)
 
 
 def _av() -> Any:
@@ -145,9 +150,10 @@ def _promised_end(stream, container) -> float | None:
   """When a Matroska file says that its pictures end, in seconds."""
   if 'matroska' not in container.format.name:
     return None
-  if written := stream.metadata.get('DURATION'):  # HH:MM:SS.fraction
-    hours, minutes, seconds = written.split(':')
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+  written = stream.metadata.get('DURATION', '')
+  if re.fullmatch(r'[0-9]+:[0-9]+:[0-9.]+', written):
+    hours, minutes, seconds = map(float, written.split(':'))
+    return 3600 * hours + 60 * minutes + seconds
   # The longest stream's: only of one that is alone does it say something.
   alone = len(container.streams) == 1
   return container.duration / 1e6 if alone and container.duration else None
@@ -168,9 +174,8 @@ def _times(path: pathlib.Path, found: _Found) -> np.ndarray:
       path, f'{found.num_promised} frames, {found.num_packets} are there', times
     )
   steps = np.diff(times)
-  usual = np.median(steps) if len(steps) else found.tick
-  end = stamps[-1] * found.tick
-  if found.promised_end and end + 2 * max(usual, found.tick) < found.promised_end:
+  slack = 2 * max(np.median(steps) if len(steps) else 0, found.tick)
+  if found.promised_end and found.end + slack < found.promised_end:
     promised = f'{clock(found.promised_end)}, {len(times)} frames are there'
     raise _cut_off(path, promised, times)
   if path.suffix.lower() == '.gif' and not _has_gif_end(path):
@@ -250,14 +255,17 @@ def _decoded(clip: Clip) -> Iterator[Stored]:
       try:
         frame = next(decoded, None)
       except av.error.FFmpegError as error:
-        raise _damaged(clip, num_decoded, _reason(error)) from error
+        place = _stored_place(clip, 'about frame', num_decoded)
+        raise UserError(
+          f'{place}: cannot be decoded ({_reason(error)}). Copy it anew, or remove it.'
+        ) from error
       if frame is None or num_decoded == clip.num_stored:
         num_decoded += frame is not None
         break
       if (frame.width, frame.height) != (clip.width, clip.height):
         size = pixels((frame.width, frame.height))
         raise UserError(
-          f'{place_at(clip, num_decoded)}: expected '
+          f'{_stored_place(clip, "frame", num_decoded)}: expected '
           f'{pixels((clip.width, clip.height))}, found {size}. Cut it there.'
         )
       stamp = frame.dts if frame.pts is None else frame.pts
@@ -272,11 +280,9 @@ def _decoded(clip: Clip) -> Iterator[Stored]:
     )
 
 
-def _damaged(clip: Clip, num_decoded: int, reason: str) -> UserError:
-  place = place_at(clip, num_decoded).replace(', frame', ', about frame')
-  return UserError(
-    f'{place}: cannot be decoded ({reason}). Copy it anew, or remove it.'
-  )
+def _stored_place(clip: Clip, word: str, number: int) -> str:
+  """Of a frame as the file counts it; its clock is another one where it is held."""
+  return place_at(clip._replace(frame_rate=0.0) if clip.is_held else clip, number, word)
 
 
 def _converter(frame, reformatter) -> Callable[[bool], np.ndarray]:
