@@ -4,6 +4,11 @@ import fractions
 import functools
 
 import numpy as np
+import pytest
+from PIL import Image
+
+from alpt_jax.data import video
+from alpt_jax.errors import UserError
 
 FORMATS = {  # suffix -> codec, its pixels, its options; all but mp4 without loss
   '.mkv': ('ffv1', 'bgr0', {}),
@@ -43,3 +48,20 @@ def write(path, frames, rate=60, times=None):
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
   return path
+
+
+def write_pngs(folder, frames, first=0, name='frame_{:03d}.png'):
+  folder.mkdir()
+  for number, picture in enumerate(frames, first):
+    Image.fromarray(picture).save(folder / name.format(number))
+  return folder
+
+
+def said(path, fps=0.0):
+  """What is said of a recording that cannot be read, wherever it is noticed."""
+  with pytest.raises(UserError) as error:
+    for _ in video.frames(video.probe(path, fps)):
+      pass
+  message = str(error.value)
+  assert message.startswith(str(path)) and '\n' not in message
+  return message.removeprefix(str(path))

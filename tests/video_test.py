@@ -1,6 +1,5 @@
 """Videos: every frame in its place, and one line for each way to be damaged."""
 
-import pathlib
 import subprocess
 import sys
 
@@ -8,36 +7,20 @@ import numpy as np
 import pytest
 import tiny_video
 from PIL import Image
+from tiny_video import said, write_pngs
 
 pytest.importorskip('av')
 
-from alpt_jax.data import frame_times, screens, video
-from alpt_jax.data.clip import Clip, FrameForm, check_alike, check_fits
+from alpt_jax.data import screens, video
+from alpt_jax.data.clip import FrameForm
 from alpt_jax.errors import UserError
 
 GRAY = FrameForm(grayscale=True)
 
 
-def said(path, fps=0.0):
-  """What is said of a recording that cannot be read, wherever it is noticed."""
-  with pytest.raises(UserError) as error:
-    for _ in video.frames(video.probe(path, fps)):
-      pass
-  message = str(error.value)
-  assert message.startswith(str(path)) and '\n' not in message
-  return message.removeprefix(str(path))
-
-
 def levels(clip):
   """The grey level of each frame: of `grey_levels` its number."""
   return [int(picture[0, 0, 0]) for picture in video.frames(clip)]
-
-
-def write_pngs(folder, frames, first=0, name='frame_{:03d}.png'):
-  folder.mkdir()
-  for number, picture in enumerate(frames, first):
-    Image.fromarray(picture).save(folder / name.format(number))
-  return folder
 
 
 def copied(path, change, name='changed'):
@@ -55,17 +38,6 @@ def test_a_video_without_loss_gives_the_frames_that_were_written(tmp_path):
   clip = video.probe(tiny_video.write(tmp_path / 'a.mkv', frames))
   assert clip[1:9] == (9, 30, 28, 60.0, 'ffv1', 9 / 60, 9, False)
   assert np.array_equal(np.stack(list(video.frames(clip))), frames)
-
-
-def test_a_folder_of_pngs_is_a_recording(tmp_path):
-  frames = tiny_video.pictures(12)
-  # 9 comes before 10 although its name does not; a run's number is not a frame's.
-  folder = write_pngs(tmp_path / 'run3', frames, first=5, name='run3-{}.png')
-  (folder / '.hidden').write_text('a file manager')
-  clip = video.probe(folder)
-  assert (clip.num_frames, clip.frame_rate, clip.codec) == (12, 0.0, 'png')
-  assert np.array_equal(np.stack(list(video.frames(clip))), frames)
-  assert video.probe(folder, fps=30).frame_rate == 30
 
 
 def test_a_gif_gives_as_many_frames_as_were_written(tmp_path):
@@ -144,22 +116,6 @@ def test_the_rate_is_that_of_the_timestamps(tmp_path, suffix, rate):
   assert clip.seconds == pytest.approx(20 / rate, rel=1e-3)
 
 
-def test_rounded_timestamps_are_a_constant_rate():
-  # 60 a second in whole milliseconds: 0, 17, 33, 50, ...
-  times = np.round(np.arange(600) * 1000 / 60) / 1000
-  assert frame_times.constant_rate(times, 0.001, [60.0]) == 60.0
-  # A rate that is stated and not kept is not believed: by frame 599 it is 10 s off.
-  measured = frame_times.constant_rate(times, 0.001, [30.0])
-  assert measured == pytest.approx(60, rel=1e-3)
-
-
-def test_a_lost_frame_is_a_varying_rate():
-  times = np.delete(np.arange(100) / 60, 40)
-  assert frame_times.constant_rate(times, 0.001, [60.0]) is None
-  assert frame_times.odd_frame(times) == 40
-  assert frame_times.usual_rate(times, 0.001) == pytest.approx(60)
-
-
 def test_a_varying_rate_is_refused_with_a_rate_to_hold_at(tmp_path):
   # Steps of 20 ms, and one of 60 before frame 3.
   times = [0, 20, 40, 100, 120, 140, 160, 180]
@@ -184,18 +140,6 @@ def test_a_constant_rate_is_held_at_another_one(tmp_path):
   doubled = levels(video.probe(path, fps=120))
   assert doubled == [stored[i] for i in (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5)]
   assert not video.probe(path, fps=60).is_held
-
-
-@pytest.mark.parametrize('fps', [24, 25, 30, 59.94, 60, 144])
-def test_a_held_clip_shows_every_frame_when_it_is_due(fps):
-  # Frame j shows the last one that is due at j / fps, a tick's rounding forgiven.
-  times = np.cumsum([0, 0.017, 0.016, 0.1, 0.01, 0.033, 0.2])
-  starts = [frame_times.due(time, fps, 0.001) for time in times]
-  for number in range(starts[-1] + 1):
-    shown = np.searchsorted(starts, number, side='right') - 1
-    now = number / fps
-    assert times[shown] <= now + 0.001 + 1e-6
-    assert shown == len(times) - 1 or times[shown + 1] > now - 1e-6
 
 
 # What is wrong with a file.
@@ -294,103 +238,6 @@ def test_damage_behind_the_last_wanted_frame_is_found(tmp_path, wanted):
   form = FrameForm(False, lambda index: wanted == 'last' and index == 2)
   with pytest.raises(UserError, match='5 were decoded'):
     list(video.frames(clip, form))
-
-
-# Folders of pictures.
-
-
-def test_a_gap_in_the_numbers_is_named(tmp_path):
-  folder = write_pngs(tmp_path / 'a', tiny_video.pictures(4), first=38)
-  (folder / 'frame_040.png').unlink()
-  assert said(folder) == (
-    '/frame_041.png: expected frame 40 after 39, found 41. Number them without gaps.'
-  )
-
-
-def test_a_number_that_comes_twice_is_named(tmp_path):
-  folder = write_pngs(tmp_path / 'a', tiny_video.pictures(2))
-  (folder / 'frame_1.png').write_bytes((folder / 'frame_001.png').read_bytes())
-  assert said(folder) == '/frame_1.png: frame 1 again (frame_001.png). Remove one.'
-
-
-def test_pictures_of_two_sizes_are_named(tmp_path):
-  folder = write_pngs(tmp_path / 'a', tiny_video.pictures(2))
-  Image.new('RGB', (30, 28)).save(folder / 'frame_002.png')
-  assert said(folder).startswith('/frame_002.png: expected 28x28 pixels as in ')
-  assert 'found 30x28 pixels.' in said(folder)
-
-
-@pytest.mark.parametrize(
-  ('name', 'content', 'message'),
-  [
-    ('notes.txt', b'hello', 'expected nothing but .png files'),
-    ('frame_002.png', b'', 'expected a picture, found an empty file'),
-    ('frame_002.png', b'hello', 'cannot be opened as a PNG'),
-    ('title.png', b'hello', "expected the frame's number in its name, found none"),
-  ],
-)
-def test_what_is_no_picture_is_named(tmp_path, name, content, message):
-  folder = write_pngs(tmp_path / 'a', tiny_video.pictures(2))
-  (folder / name).write_bytes(content)
-  assert f'/{name}: {message}' in said(folder)
-
-
-def test_a_damaged_picture_is_named(tmp_path):
-  folder = write_pngs(tmp_path / 'a', tiny_video.pictures(2))
-  damaged = folder / 'frame_001.png'
-  damaged.write_bytes(damaged.read_bytes()[:500])
-  assert said(folder).startswith('/frame_001.png: cannot be decoded (')
-
-
-def test_pictures_of_16_bits_are_refused(tmp_path):
-  folder = tmp_path / 'a'
-  folder.mkdir()
-  Image.fromarray(np.zeros((28, 28), np.uint16)).save(folder / '0.png')
-  assert 'expected 8 bits a channel, found 16' in said(folder)
-
-
-def test_an_empty_folder_is_named(tmp_path):
-  assert said(tmp_path) == ': expected .png files, found none.'
-
-
-# Recordings of one game.
-
-
-def a_clip(name='b.mp4', num_frames=9, width=160, height=210, frame_rate=60.0):
-  path = pathlib.Path('clips', name)
-  return Clip(
-    path, num_frames, width, height, frame_rate, 'h264', 1.0, num_frames, False, 0.001
-  )
-
-
-def test_recordings_of_one_game_have_one_size_and_one_rate():
-  first = a_clip('a.mp4')
-  check_alike(a_clip(frame_rate=60.2), first)
-  check_alike(a_clip(frame_rate=0.0), first)  # a folder of pictures
-  with pytest.raises(UserError) as error:
-    check_alike(a_clip(frame_rate=30.0), first)
-  assert str(error.value) == (
-    'clips/b.mp4: 30 frames a second, clips/a.mp4 has 60. Pass --fps=30, or convert '
-    'them apart.'
-  )
-  with pytest.raises(UserError) as error:
-    check_alike(a_clip(width=1280, height=720), first)
-  assert str(error.value) == (
-    'clips/b.mp4: expected 160x210 pixels as in clips/a.mp4, found 1280x720 pixels: '
-    'another game, or another window? Convert it apart.'
-  )
-
-
-def test_a_recording_must_have_a_step_and_the_pixels_asked_for():
-  check_fits(a_clip(num_frames=5), 84, 84, 4)
-  with pytest.raises(UserError) as error:
-    check_fits(a_clip(num_frames=3), 84, 84, 4)
-  assert str(error.value) == (
-    'clips/b.mp4: expected at least 5 frames for one step of 4, found 3. Remove it, '
-    'or lower --frame_skip.'
-  )
-  with pytest.raises(UserError, match='--size=64x84. Pass --size=64x60.'):
-    check_fits(a_clip(width=60, height=64), 64, 84, 1)
 
 
 # What it needs.
