@@ -28,6 +28,12 @@ def test_a_lost_frame_is_a_varying_rate():
   assert frame_times.usual_rate(times, 0.001) == pytest.approx(60)
 
 
+def test_a_rounded_timestamp_is_still_on_time():
+  # 17 ms is behind 1000 / 60: to the letter every other frame would come too late.
+  times = np.round(np.arange(600) * 1000 / 60) / 1000
+  assert [frame_times.due(time, 60, 0.001) for time in times] == list(range(600))
+
+
 @pytest.mark.parametrize('fps', [24, 25, 30, 59.94, 60, 144])
 def test_a_held_clip_shows_every_frame_when_it_is_due(fps):
   # Frame j shows the last one that is due at j / fps, a tick's rounding forgiven.
