@@ -159,7 +159,9 @@ def estimated_accuracy(audit: Audit, sure_mean: float, num_unlabelled: int) -> S
   part: prediction-powered inference (Angelopoulos et al. 2023, Science 382). The
   confidence need not be calibrated for it; if it is, and if the unlabelled part is
   harder than the audited one and the model knows, the estimate follows. With a
-  temperature fitted crosswise it is cross-prediction (Zrnic and Candes 2024, PNAS 121).
+  temperature fitted crosswise it is cross-prediction (Zrnic and Candes 2024, PNAS 121),
+  but that the unlabelled part has one temperature, fitted on all of the audit, instead
+  of the mean over the halves': simulated, the intervals were the same.
 
     estimate = sure_mean + r,  r = mean(right - confidence) over the audit part
     variance = V (1 + n / num_unlabelled)
