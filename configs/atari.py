@@ -150,6 +150,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   training.relabelling = 'argmax'
   # Weigh relabelled actions by the IDM's confidence (ours; the paper does not).
   training.confidence_weighting = False
+  # Guesses that the IDM is less sure of stay unknown (ours; the paper learns from all).
+  training.confidence_threshold = 0.0
   # 'token', or 'notebook' for Lee et al.'s division by the number of classes.
   training.loss_normalisation = 'token'
   # Random shifts of the windows that the IDM learns from, by up to so many pixels

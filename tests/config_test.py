@@ -1,5 +1,6 @@
 """Every config loads and is complete, and an impossible one is refused by name."""
 
+import dataclasses
 import functools
 import pathlib
 
@@ -35,6 +36,7 @@ _EXPERIMENTS = {
   'quickstart': ('', 'smoke'),
   'maze_studies': ('greedy', 'few_labels', 'sources'),
   'atari_demo': ('', 'Breakout,smoke', 'Freeway,paper'),
+  'confidence': ('maze', 'atari'),
 }
 
 
@@ -71,6 +73,33 @@ def test_the_quickstart_compares_the_methods_on_the_same_mazes(
   # Methods of a seed share their target; seeds share no maze.
   targets = {(run.seed, run.data.target) for run in planned.runs.values()}
   assert len(targets) == len({run.seed for run in planned.runs.values()})
+
+
+@pytest.mark.parametrize(('text', 'groups', 'arms'), [('maze', 20, 6), ('atari', 5, 5)])
+def test_arms_of_confidence_differ_in_their_use_of_it_alone(
+  text, groups, arms, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(CONFIGS.parent)
+  planned = sweep.plan(get_config('confidence', text), tmp_path)
+  found = {}
+  for run in planned.runs.values():
+    name, _, arm = run.title.partition(', ')
+    if run.title != 'base':
+      found.setdefault((name, run.data.labels, run.seed), {})[arm] = run
+  assert len(found) == groups
+  for runs in found.values():
+    assert len({run.hash for run in runs.values()}) == len(runs) == arms
+    plain = runs['plain']
+    assert plain.training.relabelling == 'argmax'
+    assert not plain.training.confidence_threshold
+    assert not plain.training.confidence_weighting
+    for run in runs.values():
+      used = {
+        name: getattr(plain.training, name)
+        for name in ('relabelling', 'confidence_weighting', 'confidence_threshold')
+      }
+      training = dataclasses.replace(run.training, **used)
+      assert dataclasses.replace(run, title=plain.title, training=training) == plain
 
 
 @pytest.mark.parametrize('file', ['maze', 'atari'])
@@ -168,6 +197,10 @@ def test_all_errors_of_a_config_are_named_at_once_with_the_closest_name():
     ({'data__segment_length': -2}, 'data.segment_length: expected 0 or more'),
     ({'optimizer__clip': 0.0}, 'optimizer.clip: expected more than 0, found 0.0'),
     ({'model__dropout': 1.0}, 'model.dropout: expected 0 to below 1, found 1.0'),
+    (
+      {'training__confidence_threshold': 1.0},
+      'training.confidence_threshold: expected 0 to below 1, found 1.0',
+    ),
     ({'acting__action_percentile': 100.0}, 'acting.action_percentile: expected 0 to'),
     ({'acting__illegal': 'no-op'}, "acting.illegal: 'no-op' is not known"),
     ({'acting__padding': 'none'}, "acting.padding: 'none' is not known"),

@@ -246,6 +246,28 @@ def test_a_guess_weighs_as_much_as_the_labeller_is_sure():
   assert metrics['action_loss'] == pytest.approx((3 * 1 + 2 * 0.5) / 1.5 * BIT)
 
 
+@pytest.mark.parametrize(
+  ('threshold', 'expected'),
+  # Row 1's guess has confidence 1/2; below the threshold row 0 alone is left.
+  [(0.49, (3 + 2) / 2), (0.5, (3 + 2) / 2), (0.51, 3)],
+)
+def test_a_guess_below_the_threshold_is_no_target(threshold, expected):
+  metrics = losses(tiny.tiny_step(confidence_threshold=threshold), by_hand())
+  assert metrics['action_loss'] == pytest.approx(expected * BIT)
+
+
+def test_a_guess_below_the_threshold_is_no_input_either():
+  """No guess reaches .99: the step is that of rows which are not relabelled."""
+  window = hidden(tiny.random_window(), [1, 2])
+  config = tiny.tiny_step(confidence_threshold=0.99)
+  batches = [tiny.batch_of(window, relabel=[0, on, on, 0]) for on in (1, 0)]
+  doubting, unlabelled = (take_step(batch, config) for batch in batches)
+  assert_same_step(doubting, unlabelled)
+  # Those guesses do matter where they count.
+  believing, _ = take_step(batches[0])
+  assert differs(believing.params[POLICY], doubting[0].params[POLICY])
+
+
 def test_soft_targets_are_the_labellers_probabilities():
   metrics = losses(tiny.tiny_step(relabelling='soft'), by_hand())
   # Row 1: 1/3, 1/2, 1/6 of actions 0, 1, 2, which cost 1, 2, 3 bits.

@@ -65,6 +65,7 @@ class TrainingConfig:
   batch_size: int
   relabelling: str
   confidence_weighting: bool
+  confidence_threshold: float  # guesses below it stay unknown; 0: none
   loss_normalisation: str
   shift: int  # pixels by which the IDM's windows are shifted at random
   log_every: int
@@ -171,6 +172,7 @@ class RunConfig:
 # Fields that came after version 0.1.0, with what a run was like without them.
 _ADDED = {
   'model': {'scan_layers': False},
+  'training': {'confidence_threshold': 0.0},
   'execution': {'fsdp': 1, 'microbatches': 1, 'remat': False},
 }
 

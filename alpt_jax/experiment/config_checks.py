@@ -79,7 +79,8 @@ _BOUNDS = {
   ),
   '0 to below 1': (
     lambda value: 0 <= value < 1,
-    'model.dropout data.heldout_share evaluation.sticky_actions cql.gamma cql.epsilon',
+    'model.dropout data.heldout_share training.confidence_threshold '
+    'evaluation.sticky_actions cql.gamma cql.epsilon',
   ),
   'between 0 and 1, without either': (
     lambda value: 0 < value < 1,

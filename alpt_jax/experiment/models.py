@@ -178,6 +178,7 @@ def build(
     optimizer=OptimizerConfig(num_steps=num_steps, **vars(config.optimizer)),
     relabelling=config.training.relabelling,
     confidence_weighting=config.training.confidence_weighting,
+    confidence_threshold=config.training.confidence_threshold,
     loss_normalisation=config.training.loss_normalisation,
     shift=config.training.shift if idm else 0,
     microbatches=config.execution.microbatches,

@@ -46,6 +46,8 @@ class StepConfig:
     relabelling: 'argmax', 'sample' or 'soft' (see relabel.py).
     confidence_weighting: weigh a relabelled transition's action loss by the
       IDM's confidence (ours; off as in the paper).
+    confidence_threshold: guesses that the IDM is less sure of are no targets, and stay
+      unknown as inputs (ours; 0, none, as in the paper).
     loss_normalisation: 'token' or 'notebook' (see losses.py).
     shift: pixels by which each window that the IDM learns from is shifted at random.
     microbatches: equal parts of a batch, computed one after the other.
@@ -58,6 +60,7 @@ class StepConfig:
   optimizer: OptimizerConfig
   relabelling: str = 'argmax'
   confidence_weighting: bool = False
+  confidence_threshold: float = 0.0
   loss_normalisation: str = 'token'
   shift: int = 0
   microbatches: int = 1
@@ -272,11 +275,14 @@ def _policy_half(
   """`(gradients, metrics)` of the policy.
 
   Equation 3 and Lee et al.'s reward head: mean of the three cross-entropies. A hidden
-  action is a target only in rows that are relabelled; elsewhere it is an unknown
-  token and no target.
+  action is a target only in rows that are relabelled, where the IDM is sure enough of
+  it; elsewhere it is an unknown token and no target.
   """
   window = batch.window
-  is_known = window.is_labelled | (batch.relabel[:, None] & window.valid)
+  is_guessed = batch.relabel[:, None] & window.valid
+  if config.confidence_threshold:
+    is_guessed &= labels.confidence >= config.confidence_threshold
+  is_known = window.is_labelled | is_guessed
   inputs = _policy_inputs(config, window, labels.action, is_known)
   targets = _policy_targets(config, batch, labels, inputs)
   totals = {head: target.weights.sum() for head, target in targets.items()}
