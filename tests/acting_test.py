@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import tiny_line
 import tiny_models
 
 from alpt_jax import returns, specs
@@ -24,7 +25,6 @@ from alpt_jax.acting.rollout import EpisodeScore, OneByOne, Player, play
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
 from alpt_jax.models.decision_transformer import DecisionTransformer, Prefix
-from alpt_jax.specs import EnvironmentSpec, Protocol
 from alpt_jax.types import Decision
 
 # A recorded episode, replayed, shows the policy what training showed it.
@@ -349,59 +349,10 @@ def test_a_choice_is_always_an_action_that_the_environment_accepts():
 
 # Whole episodes, played by a policy that knows nothing.
 
-LINE = EnvironmentSpec(
-  name='line',
-  action_names=('left', 'right', 'stay', 'jump'),
-  observation=tiny_models.VECTOR,
-  return_range=tiny_models.RETURN_RANGE,
-  protocol=Protocol(max_episode_steps=20),
-)
-
-
-class Line(dm_env.Environment):
-  """Places 0 to 8; 8 is the goal, and what was done is written into a list."""
-
-  def __init__(self, place, trace):
-    self._place, self._trace = place, trace
-
-  def reset(self):
-    self._trace.clear()
-    return dm_env.restart(self._observation())
-
-  def step(self, action):
-    self._trace.append(action)
-    self._place = int(np.clip(self._place + (-1, 1, 0, 2)[action], 0, 8))
-    if self._place == 8:
-      return dm_env.termination(5.0, self._observation())
-    return dm_env.transition(-1.0, self._observation(), discount=1.0)
-
-  def _observation(self):
-    return np.array([self._place, self._place % 2, 1], np.float32)
-
-  def observation_spec(self):
-    raise NotImplementedError
-
-  def action_spec(self):
-    raise NotImplementedError
-
 
 @pytest.fixture(scope='module')
 def line_player():
-  policy = tiny_models.tiny_policy()
-  window = tiny_models.random_window(num_windows=1, length=3)
-  params = tiny_models.loud_params(
-    policy, window.observations[:, :3], *[np.zeros((1, 3), np.int32)] * 4, window.valid
-  )
-  # So many actions stay that sampling matters.
-  config = ActingConfig(kappa=0.0, num_return_samples=1, action_percentile=10.0)
-  return Player(
-    decide_fn=make_decide(policy, config),
-    context=policy.context,
-    params=params,
-    config=config,
-    vocabulary=LINE.action_names,
-    spec=LINE,
-  )
+  return tiny_line.player()
 
 
 def play_line(player, places, num_slots=3, seed=0, max_steps=12, num_stages=1):
@@ -410,7 +361,7 @@ def play_line(player, places, num_slots=3, seed=0, max_steps=12, num_stages=1):
 
   def start(place, trace):
     def begin():
-      environment = Line(place, trace)
+      environment = tiny_line.Line(place, trace)
       return environment, environment.reset()
 
     return begin
@@ -488,14 +439,14 @@ def test_every_decision_is_told_in_the_order_of_its_episode(line_player):
 
   def note(episode, step, action, wanted):
     assert step == len(told.setdefault(episode, []))
-    assert LINE.return_range[0] <= wanted < LINE.return_range[1]
+    assert tiny_line.LINE.return_range[0] <= wanted < tiny_line.LINE.return_range[1]
     told[episode].append(action)
 
   traces = [[] for _ in range(3)]
 
   def start(trace):
     def begin():
-      environment = Line(4, trace)
+      environment = tiny_line.Line(4, trace)
       return environment, environment.reset()
 
     return begin
@@ -514,7 +465,7 @@ def test_of_a_model_without_returns_no_return_is_told(line_player):
     dataclasses.replace(
       line_player, decide_fn=make_decide(policy, line_player.config), params=params
     ),
-    [OneByOne([lambda: (line := Line(4, []), line.reset())])],
+    [OneByOne([lambda: (line := tiny_line.Line(4, []), line.reset())])],
     1,
     max_steps=3,
     seed=0,
@@ -558,7 +509,7 @@ def test_padding_as_in_the_notebook_is_seen_as_zeros_with_known_actions(line_pla
 
   play(
     dataclasses.replace(player, decide_fn=keep),
-    [OneByOne([lambda: (line := Line(4, []), line.reset())])],
+    [OneByOne([lambda: (line := tiny_line.Line(4, []), line.reset())])],
     1,
     max_steps=2,
     seed=0,
@@ -581,11 +532,11 @@ def test_padding_as_in_the_notebook_is_seen_as_zeros_with_known_actions(line_pla
 
 def test_an_action_that_is_not_accepted_does_nothing_where_the_config_says_so():
   names = ('NOOP', 'left', 'right')
-  spec = dataclasses.replace(LINE, action_names=names)
+  spec = dataclasses.replace(tiny_line.LINE, action_names=names)
   config = ActingConfig(illegal='noop')
   vocabulary = ('NOOP', 'jump', 'left', 'right')
   player = Player(None, 1, None, config, vocabulary, spec)
-  assert rollout._own_actions(player).tolist() == [0, 0, 1, 2]
-  spec = dataclasses.replace(LINE, action_names=names[1:])
+  assert rollout.own_actions(player).tolist() == [0, 0, 1, 2]
+  spec = dataclasses.replace(tiny_line.LINE, action_names=names[1:])
   with pytest.raises(UserError, match="acting.illegal: 'noop' needs an action NOOP"):
-    rollout._own_actions(dataclasses.replace(player, spec=spec))
+    rollout.own_actions(dataclasses.replace(player, spec=spec))

@@ -209,7 +209,7 @@ class _Group:
     self._returns = np.zeros(size, np.float64)
     self._player, self._stage, self._key = player, stage, key
     self._max_steps, self._spent = max_steps, spent
-    self._own_action = _own_actions(player)
+    self._own_action = own_actions(player)
     form = player.spec.observation
     allowed = specs.allowed_actions(player.spec, player.vocabulary)
     self._history = blank(size, player.context, form, allowed)
@@ -297,10 +297,13 @@ class _Group:
     return EpisodeScore(float(self._returns[slot]), int(self._steps[slot]), terminated)
 
 
-def _own_actions(player: Player) -> np.ndarray:
+def own_actions(player: Player) -> np.ndarray:
   """`[A]` the environment's own action for each joint one.
 
   An action that it does not accept, which `illegal='noop'` may choose, does nothing.
+
+  Raises:
+    UserError: `illegal='noop'` where there is no NOOP.
   """
   names = player.spec.action_names
   own = np.full(len(player.vocabulary), -1)
