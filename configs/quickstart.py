@@ -28,7 +28,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # 250 labels as in section 5.6; 50, where the gap is widest; the oracle has all.
   budgets = (50,) if is_smoke else (50, 250)
   seeds = (0,) if is_smoke else (0, 1)
-  runs = [f'{method},labels={labels}' for labels in budgets for method in METHODS]
+  # Budgets inside: runs of one method share their programs.
+  runs = [f'{method},labels={labels}' for method in METHODS for labels in budgets]
   runs.append(f'method=oracle,labels={budgets[-1]}')
   config.runs = tuple(f'{run},seed={seed}' for run in runs for seed in seeds)
   # Fields of every run's config that differ from configs/maze.py.

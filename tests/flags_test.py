@@ -76,3 +76,17 @@ def test_what_was_done_but_for_inputs_left_out_has_an_exit_code_of_its_own(capsy
   assert capsys.readouterr().err == (
     'partly: clips: 2 of 12 recordings were left out; see above.\n'
   )
+
+
+@pytest.mark.parametrize(
+  ('path', 'reason'), [('x' * 300, 'File name too long'), ('file/x', 'Not a directory')]
+)
+def test_a_path_that_cannot_be_is_named_without_a_traceback(
+  tmp_path, capsys, path, reason
+):
+  (tmp_path / 'file').touch()
+  place = tmp_path / path
+
+  assert cli._guarded(lambda _: place.write_text(''), []) == 2
+  said = capsys.readouterr().err
+  assert said == f'error: {place}: {reason}. Choose another path.\n'

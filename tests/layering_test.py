@@ -13,6 +13,7 @@ _FLOORS = {
   '__init__': 0,
   'types': 0,
   'errors': 0,
+  'heap': 0,
   'partial': 0,
   'specs': 1,
   'losses': 1,

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import tiny_configs
+import tiny_models
 from stub_programs import StubPrograms
 
 from alpt_jax.errors import UserError
@@ -60,6 +61,19 @@ def test_methods_of_one_shape_share_one_compiled_step(tmp_path):
   steps = {make_joint_step(run.step_config, run.mesh) for run in runs}
   assert len(steps) == 1
   assert steps.pop()._cache_size() == 1
+
+
+def test_programs_of_two_kinds_of_run_are_held_at_most(monkeypatch):
+  """A third kind makes room; a kind that is held does not."""
+  cleared = []
+  monkeypatch.setattr(workers.jax, 'clear_caches', lambda: cleared.append(True))
+  first, second, third = (tiny_models.tiny_step(shift=shift) for shift in range(3))
+  held, times = frozenset(), []
+  for needed in (first, second, first, third, third, second, first):
+    held = workers._make_room(held, needed)
+    times.append(len(cleared))
+    assert needed in held
+  assert times == [0, 0, 0, 1, 1, 1, 2]
 
 
 def test_a_failed_run_is_shown_and_stops_no_other(tmp_path, capsys):

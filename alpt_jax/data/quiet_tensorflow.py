@@ -5,10 +5,10 @@ are really read or written.
 """
 
 import contextlib
-import ctypes
 import os
 import time
 
+from alpt_jax import heap
 from alpt_jax.errors import UserError
 
 # Read once, when TensorFlow is imported: no greeting from oneDNN, no notices, and none
@@ -41,7 +41,7 @@ with contextlib.suppress(RuntimeError):
 
 __all__ = ['give_back', 'tf']
 
-# Ours: seconds between two calls of malloc_trim, of 20 ms each.
+# Ours: seconds between two calls, of 20 ms each.
 _SECONDS_PER_TRIM = 1.0
 _trimmed = time.monotonic()
 
@@ -49,13 +49,11 @@ _trimmed = time.monotonic()
 def give_back() -> None:
   """Returns freed memory to the system now and then; to be called often.
 
-  TensorFlow's threads allocate what others free. glibc keeps a heap for each thread,
-  and in their holes hundreds of MB (500 MB more after 4,000 batches of a stream).
-  Elsewhere there is no such function, and nothing happens.
+  TensorFlow's threads allocate what others free: 500 MB more after 4,000 batches of a
+  stream.
   """
   global _trimmed
   if time.monotonic() - _trimmed < _SECONDS_PER_TRIM:
     return
   _trimmed = time.monotonic()
-  with contextlib.suppress(AttributeError, OSError, TypeError):
-    ctypes.CDLL(None).malloc_trim(0)
+  heap.give_back()

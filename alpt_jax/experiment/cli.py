@@ -34,6 +34,8 @@ _DISK_ERRORS = {
   errno.EROFS,
   errno.EACCES,
 }
+# Of a path that was given.
+_PATH_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR}
 
 
 # Seconds from one KeyboardInterrupt to the next, if nothing came of it.
@@ -157,6 +159,9 @@ def _guarded(main, argv) -> int:
   except Exception as error:
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
       return _say('failed', error, FAILED)
+    if isinstance(error, OSError) and error.errno in _PATH_ERRORS:
+      text = f'{error.filename}: {error.strerror}. Choose another path.'
+      return _say('error', text, USER_ERROR)
     if not _has_peers():
       raise
     traceback.print_exc()  # and leave at once: the others wait for this process

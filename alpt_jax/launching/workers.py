@@ -6,6 +6,7 @@ each. A run that is done is skipped, one that failed is shown and does not stop 
 others.
 """
 
+import gc
 import importlib.util
 import os
 import pathlib
@@ -14,12 +15,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import jax
+
+from alpt_jax import heap
 from alpt_jax.errors import RunFailed, UserError
 from alpt_jax.experiment.config import claim_workdir
+from alpt_jax.experiment.models import Steps
 from alpt_jax.experiment.owner import FolderLost, FolderTaken
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, is_done, write_status
 from alpt_jax.launching.sweep import Sweep, deal
+
+# Ours: runs of how many kinds keep their programs in memory, 160 MB for each.
+_MOST_PROGRAMS = 2
 
 
 def record_shard(sweep: Sweep, index: int, count: int) -> None:
@@ -42,7 +50,7 @@ def record_shard(sweep: Sweep, index: int, count: int) -> None:
 
 def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
   """Trains one of `count` shares of a stage's runs; returns how many failed."""
-  num_failed = 0
+  num_failed, programs = 0, frozenset()
   runs = list(sweep.stages[stage].items())
   steps = [config.training.num_steps for _, config in runs]
   for folder, config in deal(runs, steps, count)[index]:
@@ -57,6 +65,7 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
       if config.initial and not is_done(pathlib.Path(config.initial)):
         raise UserError(f'{config.initial}, which it starts from, is not finished.')
       run = Run(config)
+      programs = _make_room(programs, run.step_config)
       state = run.train(folder)
       if run.evaluator.can_play and config.phase not in ('sources', 'pretrain'):
         run.evaluator.save_animation(folder / 'episode.gif', state)
@@ -69,6 +78,21 @@ def run_shard(sweep: Sweep, index: int, count: int, stage: int = 0) -> int:
       if is_ours and folder.is_dir() and not is_done(folder):
         write_status(folder, 'failed', str(error))
   return num_failed
+
+
+def _make_room(held: frozenset[Steps], needed: Steps) -> frozenset[Steps]:
+  """The steps whose programs are held, with those of the next run among them.
+
+  Where they would become too many all are forgotten: they are read again from the
+  folder of compiled programs, in about 5 s.
+  """
+  heap.give_back()  # what compiling and training took, 400 MB
+  if needed in held or len(held) < _MOST_PROGRAMS:
+    return held | {needed}
+  jax.clear_caches()
+  gc.collect()
+  heap.give_back()
+  return frozenset([needed])
 
 
 def run_workers(commands: Sequence[Sequence[str]]) -> list[int]:
