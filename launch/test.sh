@@ -3,7 +3,8 @@
 #
 #   ./launch/test.sh          all but the slow tests, a few minutes
 #   ./launch/test.sh --all    the slow ones too, with the compiler of TPUs (installed
-#                             into a folder of its own, 700 MB; no TPU is needed)
+#                             into a folder of its own, 700 MB; no TPU is needed) and
+#                             the real rlds (in an environment of its own, 1.9 GB)
 #
 # Further arguments go to pytest.
 set -euo pipefail
@@ -35,6 +36,8 @@ if [ "${1:-}" = --all ]; then
     fi
   fi
   export ALPT_LIBTPU
+  export ALPT_RLDS="$VIRTUAL_ENV/rlds-0.1.8"
+  tests/interop/run.sh
 fi
 ruff check .
 ruff format --check .

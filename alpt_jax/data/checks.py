@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from alpt_jax import returns
 from alpt_jax.errors import UserError
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
@@ -73,6 +74,29 @@ def check_all_known(episode: Episode, place: str, advice: str) -> None:
     raise UserError(
       f'{place}, step {int(known.argmin())}, field action: expected one that is known, '
       f'as these files cannot say otherwise, found none. {advice}'
+    )
+
+
+def check_returns(
+  rewards: np.ndarray, return_range: tuple[int, int], place: str
+) -> None:
+  """Says where an episode's returns-to-go of clipped rewards leave their range.
+
+  Args:
+    rewards: `[L]`, finite.
+    return_range: (low, high); returns are in [low, high).
+    place: how the message names the episode.
+
+  Raises:
+    UserError: with the range that would hold them.
+  """
+  found = returns.returns_to_go(returns.clip_rewards(rewards)).round()
+  low, high = min(found.min(), return_range[0]), max(found.max() + 1, return_range[1])
+  if (low, high) != return_range:
+    raise UserError(
+      f'{place}: returns of rewards clipped to [-1, 1] are {found.min():.0f} to '
+      f'{found.max():.0f}, --return_range is {return_range[0]},{return_range[1]}. '
+      f'Pass --return_range={low:.0f},{high:.0f}.'
     )
 
 
