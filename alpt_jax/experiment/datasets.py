@@ -215,7 +215,7 @@ def draw_labels(config: RunConfig, target: RecordedSet) -> labelling.Labels:
     if not data.labels:
       raise UserError(
         f'data.labels: expected at least 1, as all {num_recorded:,} actions of '
-        f'{data.target} are recorded, found 0. Say how many of them shall be known.'
+        f'{data.target} are recorded, found 0. Say how many of them are to be known.'
       )
     return labelling.draw_labels(*draw)
   if methods.get(config.method).all_labelled:
@@ -242,9 +242,9 @@ def unshared_actions(data: RunData) -> str:
   if not sources or not missing:
     return ''
   return (
-    f'{target.name}: no source has an action named {", ".join(missing)}: that is '
-    'learnt from its own labels alone. An action is its name: where a source calls '
-    'the same thing otherwise, rename it.'
+    f'{target.name}: no source has an action named {", ".join(missing)}; what that '
+    "looks like is learnt from the target's own labels alone. An action is its name: "
+    'give one that has another name in a source the same.'
   )
 
 
@@ -254,7 +254,7 @@ def _check_alike(folder: str, found: EnvironmentSpec, target: str, expected) -> 
     raise UserError(
       f'{folder}, field observation: expected the form of the target {target}, '
       f'{_form(expected)}; found {_form(found)}. Record both with the same '
-      '--observation.'
+      '--observation, or convert both with the same --size.'
     )
   differing = found.protocol.seen_differences(expected.protocol)
   if differing:
