@@ -16,6 +16,7 @@ from alpt_jax.errors import UserError
 from alpt_jax.report.run_files import (
   ALL_LABELS,
   IDENTITY,
+  budget_of,
   check_fields,
   read_object,
   read_rows,
@@ -77,7 +78,7 @@ class Run:
   @property
   def labels(self) -> int | str:
     """Number of labelled target transitions, or 'all'."""
-    return self.identity['labels']
+    return budget_of(self.identity)
 
   @property
   def seed(self) -> int:
