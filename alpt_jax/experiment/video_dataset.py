@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alpt_jax.area_resize import AreaResize
-from alpt_jax.data import screens, video
+from alpt_jax.data import screens
 from alpt_jax.data.clip import Clip
 from alpt_jax.data.pictures import picture_files
 from alpt_jax.data.pool_files import sha256_of
@@ -163,6 +163,8 @@ class GameWriter:
     return np.memmap(scratch, np.uint8, 'r', shape=shape)
 
   def _described(self, command: str, notes: Sequence[str]) -> dict[str, Any]:
+    from alpt_jax.data.video import versions  # may be missing its package
+
     folder = self.game.game.folder
     recordings, first = [], 0
     for planned in self._kept:
@@ -173,7 +175,7 @@ class GameWriter:
       'command': command,
       'game': self.game.spec.name,
       'protocol': self.game.spec.protocol.to_dict(),
-      'versions': video.versions(),
+      'versions': versions(),
       'recordings': recordings,
       'left_out': [
         {'file': f'{path.relative_to(folder)}', 'line': each.line, 'why': each.why}

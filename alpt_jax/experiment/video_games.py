@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from alpt_jax.data.video import VIDEO_SUFFIXES
+from alpt_jax.data.clip import VIDEO_SUFFIXES
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import datasets
 from alpt_jax.partial import PARTIAL

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from alpt_jax import returns, specs
-from alpt_jax.data import video
 from alpt_jax.data.clip import Clip, check_alike, check_fits
 from alpt_jax.data.video_steps import RecordingSteps, StepChoice, Steps, steps_of
 from alpt_jax.data.video_table import (
@@ -95,6 +94,8 @@ def plan_game(
 
 def _opened(game: Game, choice: VideoChoice, omissions: Omissions) -> list[Opened]:
   """Recordings of one size and rate whose tables can be read."""
+  from alpt_jax.data import video  # may be missing its package
+
   table_choice = TableChoice(choice.separator, choice.first_frame, choice.actions)
   opened = []
   tables = []  # the first row of each name, of each table
