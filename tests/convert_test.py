@@ -316,6 +316,6 @@ def test_the_program_converts_and_refuses_in_one_line(maze, tmp_path):
   assert open_packed(tmp_path / 'deep' / 'packed').manifest_hash == pool.manifest_hash
   again = program(f'--data={maze}', f'--out={tmp_path}/deep/packed')
   wrong = program(f'--data={maze}', f'--out={tmp_path}/new', '--runs=1,b')
-  for failed, part in ((again, 'packed: exists'), (wrong, '--runs: expected numb')):
+  for failed, part in ((again, 'packed: exists'), (wrong, '--runs: is about')):
     assert failed.returncode == 2
     assert part in failed.stderr and len(failed.stderr.splitlines()) == 1

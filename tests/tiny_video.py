@@ -50,6 +50,74 @@ def write(path, frames, rate=60, times=None):
   return path
 
 
+def index_first(path):
+  """Puts an mp4's index in front, as for streaming: cut off, it still opens."""
+  import av
+
+  whole = path.rename(path.with_suffix('.whole'))
+  with (
+    av.open(str(whole)) as source,
+    av.open(str(path), 'w', options={'movflags': '+faststart'}) as container,
+  ):
+    stream = container.add_stream_from_template(source.streams.video[0])
+    for packet in source.demux(video=0):
+      if packet.size:
+        packet.stream = stream
+        container.mux(packet)
+  whole.unlink()
+  return path
+
+
+def cut(path):
+  """Leaves the first half of a file."""
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  return path
+
+
+def damage(path, frame):
+  """Flips 100 bytes of an mp4 where a frame begins."""
+  import av
+
+  with av.open(str(path)) as container:
+    begin = [packet.pos for packet in container.demux(video=0)][frame]
+  content = bytearray(path.read_bytes())
+  content[begin : begin + 100] = bytes(b ^ 0xFF for b in content[begin : begin + 100])
+  path.write_bytes(content)
+  return path
+
+
+def write_sound(path):
+  """A file of sound alone."""
+  import av
+
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream('pcm_s16le', rate=8000)
+    sound = np.zeros((1, 800), np.int16)
+    frame = av.AudioFrame.from_ndarray(sound, format='s16', layout='mono')
+    frame.sample_rate = 8000
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  return path
+
+
+def write_hour(path):
+  """54,000 frames of 16x16 pixels at 15 a second."""
+  import av
+
+  with av.open(str(path), 'w') as container:
+    options = {'preset': 'ultrafast', 'crf': '30'}
+    stream = container.add_stream('libx264', rate=15, options=options)
+    stream.height = stream.width = 16
+    stream.pix_fmt = 'yuv420p'
+    picture = np.zeros((16, 16, 3), np.uint8)
+    for number in range(54_000):
+      picture[:] = number % 251
+      frame = av.VideoFrame.from_ndarray(picture, format='rgb24')
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  return path
+
+
 def write_pngs(folder, frames, first=0, name='frame_{:03d}.png'):
   folder.mkdir()
   for number, picture in enumerate(frames, first):

@@ -23,13 +23,6 @@ def levels(clip):
   return [int(picture[0, 0, 0]) for picture in video.frames(clip)]
 
 
-def copied(path, change, name='changed'):
-  """A file beside `path` that holds `change(its bytes)`."""
-  target = path.with_name(name + path.suffix)
-  target.write_bytes(change(path.read_bytes()))
-  return target
-
-
 # What is read.
 
 
@@ -158,65 +151,32 @@ def test_what_is_no_video_is_named(tmp_path):
 
 
 def test_sound_alone_is_named(tmp_path):
-  import av
-
-  path = tmp_path / 'a.mkv'
-  with av.open(str(path), 'w') as container:
-    stream = container.add_stream('pcm_s16le', rate=8000)
-    sound = np.zeros((1, 800), np.int16)
-    frame = av.AudioFrame.from_ndarray(sound, format='s16', layout='mono')
-    frame.sample_rate = 8000
-    container.mux(stream.encode(frame))
-    container.mux(stream.encode())
+  path = tiny_video.write_sound(tmp_path / 'a.mkv')
   assert said(path) == ': expected a video stream, found audio alone. Remove it.'
 
 
 @pytest.mark.parametrize('suffix', ['.mkv', '.gif'])
 def test_a_video_that_was_cut_off_is_named_before_it_is_decoded(tmp_path, suffix):
   frames = tiny_video.pictures(40)
-  whole = tiny_video.write(tmp_path / ('a' + suffix), frames, rate=50)
-  path = copied(whole, lambda content: content[: len(content) // 2])
+  path = tiny_video.cut(tiny_video.write(tmp_path / ('a' + suffix), frames, rate=50))
   with pytest.raises(UserError, match=r'cut off at 0:00\.\d\. Copy it anew\.'):
     video.probe(path)
 
 
 def test_an_mp4_without_its_index_is_named(tmp_path):
-  whole = tiny_video.write(tmp_path / 'a.mp4', tiny_video.pictures(40))
-  path = copied(whole, lambda content: content[: len(content) // 2])
-  assert ': cannot be opened as a video (Invalid data' in said(path)
+  path = tiny_video.write(tmp_path / 'a.mp4', tiny_video.pictures(40))
+  assert ': cannot be opened as a video (Invalid data' in said(tiny_video.cut(path))
 
 
 def test_an_mp4_that_ends_before_its_index_says_is_named(tmp_path):
-  import av
-
-  path = tmp_path / 'a.mp4'
-  whole = tiny_video.write(tmp_path / 'b.mp4', tiny_video.pictures(40))
-  with (
-    av.open(str(whole)) as source,
-    av.open(str(path), 'w', options={'movflags': '+faststart'}) as container,
-  ):
-    stream = container.add_stream_from_template(source.streams.video[0])
-    for packet in source.demux(video=0):
-      if packet.size:
-        packet.stream = stream
-        container.mux(packet)
-  cut = copied(path, lambda content: content[: len(content) // 2])
-  message = said(cut)
+  path = tiny_video.write(tmp_path / 'a.mp4', tiny_video.pictures(40))
+  message = said(tiny_video.cut(tiny_video.index_first(path)))
   assert ': its index promises 40 frames, ' in message and 'cut off at' in message
 
 
 def test_damage_inside_is_named_with_its_place(tmp_path):
-  import av
-
-  whole = tiny_video.write(tmp_path / 'a.mp4', tiny_video.pictures(40))
-  with av.open(str(whole)) as container:
-    begin = [packet.pos for packet in container.demux(video=0)][20]
-
-  def flipped(content):
-    damaged = bytes(byte ^ 0xFF for byte in content[begin : begin + 100])
-    return content[:begin] + damaged + content[begin + 100 :]
-
-  message = said(copied(whole, flipped))
+  path = tiny_video.write(tmp_path / 'a.mp4', tiny_video.pictures(40))
+  message = said(tiny_video.damage(path, 20))
   assert message.startswith(', about frame 20 (0:00.3): cannot be decoded (Invalid')
   assert message.endswith('. Copy it anew, or remove it.')
 
@@ -260,24 +220,11 @@ print(anonymous(), number)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='/proc tells the memory')
 def test_memory_is_flat_over_an_hour(tmp_path):
-  import av
-
-  path, num_frames = tmp_path / 'hour.mp4', 54_000  # at 15 a second
-  with av.open(str(path), 'w') as container:
-    options = {'preset': 'ultrafast', 'crf': '30'}
-    stream = container.add_stream('libx264', rate=15, options=options)
-    stream.height = stream.width = 16
-    stream.pix_fmt = 'yuv420p'
-    picture = np.zeros((16, 16, 3), np.uint8)
-    for number in range(num_frames):
-      picture[:] = number % 251
-      frame = av.VideoFrame.from_ndarray(picture, format='rgb24')
-      container.mux(stream.encode(frame))
-    container.mux(stream.encode())
+  path = tiny_video.write_hour(tmp_path / 'hour.mp4')
   command = [sys.executable, '-c', _READ, str(path)]
   said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
   early, late, num_read = map(int, said.split())
-  assert num_read == num_frames
+  assert num_read == 54_000
   assert late - early < 20_000
 
 

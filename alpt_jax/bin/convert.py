@@ -1,53 +1,65 @@
-"""Writes a recorded dataset in another form: packed for many epochs, or as a pool.
+"""Makes a dataset of recordings: of videos, or of another dataset in another form.
 
-  python -m alpt_jax.bin.convert --data=DIR --out=DIR
+  python -m alpt_jax.bin.convert --data=VIDEOS --out=DIR
+  python -m alpt_jax.bin.convert --data=VIDEOS --out=DIR --frame_skip=4 --max_pool
+  python -m alpt_jax.bin.convert --data=DATASET --out=DIR
   python -m alpt_jax.bin.convert --data=DIR/Asterix --out=DIR --runs=1,2 --reward_lead=1
-  python -m alpt_jax.bin.convert --data=DIR --out=DIR --form=pool
 
-Reads whatever training reads: a pool, a packed set, RLDS files, files of RL Unplugged.
-Training, evaluation and `bin/record --card` take the folder that it writes like any
-other.
+What --data holds is told by its content:
 
-Rewards are written as they were recorded, unless --reward_lead=1, or -1 where the
-screens show that they are early, has them moved; the last lines say which it was. A
-training run takes them as they are written: its `data.reward_lead`, `runs` and
+Videos: a folder of .mp4, .mkv, .gif, .webm, .avi or .mov files, or of folders of PNGs
+whose names end in a number. Beside a video there may be a table of its name, clip1.csv
+for clip1.mp4, of `frame,action[,reward][,end]`:
+
+  frame,action,reward
+  0,NOOP,
+  31,LEFT,
+  58,,            from here on the action is not known
+  120,FIRE,1
+
+An action holds from its frame to the next row, before the first row none is known, and
+without a table none at all: such videos are what a model learns to label. A reward is
+given once, for the action taken on seeing its frame. `end` is `terminal` or `cut` on
+the last frame of an episode; the next frame begins another. Folders of videos in --data
+are several games, each converted to its own folder in --out. What cannot be read is
+named with file and line and ends the conversion, or is left out with --keep_going.
+
+Datasets: a pool, a packed set, RLDS files, files of RL Unplugged: whatever training
+reads. Their rewards are written as they were recorded, unless --reward_lead=1, or -1
+where the screens show that they are early, has them moved; the last lines say which it
+was. A training run takes them as they are written: its `data.reward_lead`, `runs` and
 `checkpoints` are about files of RL Unplugged, and not looked at for what this writes.
 
-Packed screens take a fiftieth of a pool's disk, any window is read at once without
-TensorFlow, and batches do not depend on the number of hosts (alpt_jax/data/packed.py).
-A packed set and the pool of the same episodes are one dataset: labels and runs of the
-one are those of the other.
+Training, evaluation and `bin/record --card` take the folder that is written like any
+other. Packed screens take a fiftieth of a pool's disk, any window is read at once
+without TensorFlow, and batches do not depend on the number of hosts
+(alpt_jax/data/packed.py). A packed set and the pool of the same episodes are one
+dataset: labels and runs of the one are those of the other.
 
 The folder is complete or not there: a conversion that is interrupted (Ctrl-C, SIGTERM)
 leaves nothing and begins anew. What one that was killed left, OUT.partial-*, is removed
-by the next on the same machine.
+by the next on the same machine. Exit codes: 0 done, 1 the machine failed (a full disk),
+2 what was given is wrong, 3 done but for what --keep_going left out.
 """
 
+import shlex
 import signal
+import sys
 
 from absl import flags
 
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import cli, conversion
+from alpt_jax.experiment import cli, conversion, conversion_flags
 
-_DATA = flags.DEFINE_string('data', None, 'Dataset folder.')
+_DATA = flags.DEFINE_string('data', None, 'Folder of videos, or of a dataset.')
 _OUT = flags.DEFINE_string('out', None, 'Folder to write; must not exist.')
-_FORM = flags.DEFINE_enum('form', 'packed', list(conversion.FORMS), 'What to write.')
-# Of RL Unplugged.
-_RUNS = flags.DEFINE_list('runs', [], 'Which runs; all that are there.')
-_CHECKPOINTS = flags.DEFINE_list('checkpoints', [], 'Which shards of each run; all.')
-_LEAD = flags.DEFINE_integer(
-  'reward_lead',
-  0,
-  'Steps by which rewards are early, undone; 0: as recorded; -1: as the screens say.',
+_FORM = flags.DEFINE_enum(
+  'form',
+  'packed',
+  list(conversion.FORMS),
+  'How episodes are kept: compressed for many epochs, or as plain arrays.',
 )
-_SKIP = flags.DEFINE_bool('skip_bad_shards', False, 'Leave damaged files out.')
-
-
-def _numbers(flag: flags.FlagHolder) -> tuple[int, ...]:
-  if wrong := [part for part in flag.value if not part.isdigit()]:
-    raise UserError(f"--{flag.name}: expected numbers, found '{wrong[0]}'.")
-  return tuple(map(int, flag.value))
+flags.adopt_module_key_flags(conversion_flags)
 
 
 def main(argv):
@@ -55,19 +67,16 @@ def main(argv):
   for flag in (_DATA, _OUT):
     if not flag.value:
       raise UserError(f'--{flag.name}: expected a folder. See --help.')
-  if _LEAD.value not in (-1, 0, 1):
-    raise UserError(f'--reward_lead: expected -1, 0 or 1, found {_LEAD.value}.')
-  choice = conversion.ShardChoice(
-    _numbers(_RUNS), _numbers(_CHECKPOINTS), _LEAD.value, _SKIP.value
-  )
+  out = cli.folder('out', _OUT.value)
+  kind = conversion_flags.kind_of(_DATA.value)
   # What is half written is removed, as on Ctrl-C.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
-  conversion.convert(
+  kind.convert_fn(
     _DATA.value,
-    cli.folder('out', _OUT.value),
+    out,
     _FORM.value,
-    choice,
     lambda line: print(line, flush=True),
+    shlex.join(['python', '-m', 'alpt_jax.bin.convert', *sys.argv[1:]]),
   )
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 from alpt_jax.data.frame_times import clock
 from alpt_jax.errors import UserError
 
+# Suffixes, of small letters, that are taken for a video.
+VIDEO_SUFFIXES = ('.avi', '.gif', '.mkv', '.mov', '.mp4', '.webm')
 # Rates that differ by less are one: timestamps are rounded.
 _SAME_RATE = 0.01
 

@@ -28,9 +28,6 @@ from alpt_jax.data.frame_times import (
 from alpt_jax.data.pictures import picture_folder, stored_pictures
 from alpt_jax.errors import UserError
 
-# Suffixes, of small letters, that are taken for a video.
-VIDEO_SUFFIXES = ('.avi', '.gif', '.mkv', '.mov', '.mp4', '.webm')
-
 
 def versions() -> dict[str, str]:
   """`{'av': .., 'ffmpeg': ..}`: what decodes here."""

@@ -119,7 +119,7 @@ def spellings(tables: Iterable[Table]) -> tuple[str, ...]:
     for row in table.rows:
       if not row.action or row.end:
         continue
-      plain = re.sub(r'[\s_-]', '', row.action.casefold()) or row.action
+      plain = plain_spelling(row.action)
       first, path, line = known.setdefault(plain, (row.action, table.path, row.line))
       if first != row.action:
         raise UserError(
@@ -127,6 +127,11 @@ def spellings(tables: Iterable[Table]) -> tuple[str, ...]:
           f"'{first}' in {path}, line {line}. Write it one way."
         )
   return tuple(sorted(name for name, _, _ in known.values()))
+
+
+def plain_spelling(name: str) -> str:
+  """What two spellings of one action name share."""
+  return re.sub(r'[\s_-]', '', name.casefold()) or name
 
 
 def longest_hold(table: Table, num_frames: int) -> int:

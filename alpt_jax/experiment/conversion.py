@@ -75,6 +75,8 @@ def convert(
   form: str = 'packed',
   choice: ShardChoice | None = None,
   say: Say = print,
+  *,
+  guesses: float | None = None,
 ) -> Pool:
   """Writes the episodes of a dataset anew, in their order; all of them or nothing.
 
@@ -87,6 +89,7 @@ def convert(
     form: one of `FORMS`.
     choice: of the files of RL Unplugged; all of them by default.
     say: receives lines about progress, and the sizes at the end.
+    guesses: as in `open_source`.
 
   Raises:
     UserError: `out` exists or cannot be made, or `data` cannot be read (as
@@ -96,12 +99,13 @@ def convert(
   if out.exists():
     raise UserError(f'{out}: exists. Remove it, or convert into another folder.')
   with tempfile.TemporaryDirectory() as cache:
-    source = open_source(data, choice or ShardChoice(), pathlib.Path(cache), say)
+    choice = choice or ShardChoice()
+    source = open_source(data, choice, pathlib.Path(cache), say, guesses=guesses)
     episodes = _reported(_read(data, source), say)
     try:
       pool = FORMS[form](out, source.spec, episodes, replace=False)
     except OSError as error:
-      raise _not_written(data, out, error) from error
+      raise not_written(data, out, error) from error
   now, plain = folder_bytes(out), pool.observations.dtype.itemsize
   for length in pool.observations.shape:
     plain *= length
@@ -140,7 +144,7 @@ def _read(data: str, source: Source) -> Source:
   return dataclasses.replace(source, episodes=episodes())
 
 
-def _not_written(data: str, out: pathlib.Path, error: OSError) -> Exception:
+def not_written(data: str, out: pathlib.Path, error: OSError) -> Exception:
   """What to raise where the disk did not let a conversion come to its end."""
   text = f'{data}: could not be written to {out} ({error}). '
   if error.errno in _NO_ROOM:
@@ -149,7 +153,12 @@ def _not_written(data: str, out: pathlib.Path, error: OSError) -> Exception:
 
 
 def open_source(
-  data: str, choice: ShardChoice, cache: pathlib.Path, say: Say = print
+  data: str,
+  choice: ShardChoice,
+  cache: pathlib.Path,
+  say: Say = print,
+  *,
+  guesses: float | None = None,
 ) -> Source:
   """The episodes of a dataset of any kind; nothing is written beside it.
 
@@ -158,6 +167,8 @@ def open_source(
     choice: of the files of RL Unplugged.
     cache: a writable folder, needed as long as the episodes are read.
     say: receives what scanning says.
+    guesses: of RLDS files, which are then read even where a pool lies beside them: the
+      confidence from which on a model's guess is written as if it were recorded.
 
   Raises:
     UserError: it is no dataset, or damaged; episodes are checked when they are read.
@@ -170,7 +181,8 @@ def open_source(
       'reward_lead are chosen, found none. Leave these away.'
     )
   folder = pathlib.Path(data)
-  if store := datasets.recorded_store(folder):
+  store = datasets.recorded_store(folder) if guesses is None else None
+  if store:
     pool = open_recorded(store)
     return Source(
       spec=pool.spec,
@@ -182,7 +194,13 @@ def open_source(
   datasets.check_may_be_rlds(folder)
   from alpt_jax.data import rlds  # which imports TensorFlow
 
-  return Source(rlds.validate(folder), rlds.read(folder), folder_bytes(folder))
+  if guesses is not None:
+    say(
+      f'Guesses of a confidence of {guesses:g} or more count as recorded from here on: '
+      'what is written cannot tell them apart.'
+    )
+  episodes = rlds.read(folder, guesses=guesses)
+  return Source(rlds.validate(folder), episodes, folder_bytes(folder))
 
 
 def _of_shards(data: str, choice: ShardChoice, cache: pathlib.Path, say: Say) -> Source:

@@ -49,8 +49,12 @@ def recorded_store(folder: pathlib.Path) -> pathlib.Path | None:
   return next((place for place in places if (place / MANIFEST).is_file()), None)
 
 
-def check_may_be_rlds(folder: pathlib.Path) -> None:
+def check_may_be_rlds(folder: pathlib.Path, also: str = '') -> None:
   """Sees, without TensorFlow, that what is no recorded store may be an RLDS dataset.
+
+  Args:
+    folder: of a dataset.
+    also: what else would have done, for the message.
 
   Raises:
     UserError: it is none; where datasets lie in the folder, one of them is named.
@@ -64,22 +68,29 @@ def check_may_be_rlds(folder: pathlib.Path) -> None:
     raise UserError(
       f'{folder}: expected a dataset folder, found a file. Name its folder.'
     )
-  if _is_dataset(folder):
+  if is_dataset(folder):
     return
   # TFDS nests its datasets as name/config/version.
   inside = (path for depth in _DEPTHS for path in sorted(folder.glob(depth)))
-  near = (path for path in inside if path.is_dir() and _is_dataset(path))
+  near = (path for path in inside if path.is_dir() and is_dataset(path))
   found = 'none of these' if any(folder.iterdir()) else 'an empty folder'
   hint = next((f'Did you mean {path}?' for path in near), 'Correct the path.')
   raise UserError(
-    f'{folder}: expected manifest.json (a pool or a packed set), dataset_info.json '
-    f'(RLDS) or run_<r>-<i>-of-<N> (RL Unplugged), found {found}. {hint}'
+    f'{folder}: expected {also}manifest.json (a pool or a packed set), '
+    'dataset_info.json (RLDS) or run_<r>-<i>-of-<N> (RL Unplugged), found '
+    f'{found}. {hint}'
   )
 
 
-def _is_dataset(folder: pathlib.Path) -> bool:
-  is_rlds = any((folder / name).is_file() for name in _RLDS)
-  return is_rlds or recorded_store(folder) is not None or holds_shards(str(folder))
+def is_dataset(folder: pathlib.Path) -> bool:
+  """Whether a folder looks like a dataset of any kind, by the names in it."""
+  is_recorded = recorded_store(folder) is not None
+  return is_recorded or holds_rlds(folder) or holds_shards(str(folder))
+
+
+def holds_rlds(folder: pathlib.Path) -> bool:
+  """Whether a folder is an RLDS dataset, by the names of its files."""
+  return any((folder / name).is_file() for name in _RLDS)
 
 
 def open_set(folder: str, config: DataConfig) -> RecordedSet:

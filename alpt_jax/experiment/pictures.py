@@ -1,10 +1,12 @@
-"""Films of played episodes as files that any browser shows."""
+"""Played episodes as files that any browser shows: films, and a few moments."""
 
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+
+from alpt_jax.data.pool import Pool
 
 
 def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray], seconds: float) -> None:
@@ -18,3 +20,12 @@ def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray], seconds: float) -
     loop=0,
     optimize=True,
   )
+
+
+def save_best_episode(path: pathlib.Path, pool: Pool) -> None:
+  """Four moments of the episode of highest return, side by side, at twice the size."""
+  best = int(np.add.reduceat(pool.rewards, pool.starts).argmax())
+  moments = (np.array([1, 3, 5, 7]) * pool.lengths[best]) // 8
+  pictures = np.asarray(pool.observations[pool.starts[best] + best + moments])
+  strip = np.concatenate(list(pictures), axis=1).repeat(2, 0).repeat(2, 1)
+  Image.fromarray(strip[..., 0] if strip.shape[-1] == 1 else strip).save(path)

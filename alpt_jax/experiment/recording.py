@@ -144,7 +144,8 @@ def write_rlds(folder: pathlib.Path, pool: Pool, metadata: Mapping[str, Any]) ->
   from alpt_jax.data import rlds  # the only part that needs it
 
   episodes = (pool.episode(index) for index in range(pool.num_episodes))
-  rlds.write(folder / 'rlds', pool.spec, episodes, metadata)
+  is_partial = not pool.is_labelled.all()
+  rlds.write(folder / 'rlds', pool.spec, episodes, metadata, is_partial=is_partial)
   for path in (folder / 'rlds').iterdir():  # beside the pool, card and picture
     path.rename(folder / path.name)
   (folder / 'rlds').rmdir()

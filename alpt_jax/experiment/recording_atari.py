@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from alpt_jax import specs
 from alpt_jax.data.card import make_card, write_card
@@ -17,6 +16,7 @@ from alpt_jax.envs import atari_demonstrators as demonstrators
 from alpt_jax.envs.atari import Atari
 from alpt_jax.envs.atari_ceiling import ceiling, sampled_effects
 from alpt_jax.errors import UserError
+from alpt_jax.experiment.pictures import save_best_episode
 from alpt_jax.experiment.recording import (
   check_positive,
   command,
@@ -104,7 +104,7 @@ def record_atari(
     source = command(recording, folder, rlds)
     visible = _visible(pool, recording)
     write_card(partial, make_card(pool, None, source, visible=visible))
-    Image.fromarray(_best_episode(pool)).save(partial / 'picture.png')
+    save_best_episode(partial / 'picture.png', pool)
   return pool
 
 
@@ -164,12 +164,3 @@ def _write_shards(folder: pathlib.Path, pool: Pool, num_shards: int) -> None:
   order = [divmod(number, num_shards) for number in range(pool.num_episodes)]
   episodes = (pool.episode(int(parts[shard][index])) for index, shard in order)
   write_shards(folder, specs.atari_game(pool.spec), episodes, num_shards)
-
-
-def _best_episode(pool: Pool) -> np.ndarray:
-  """Four moments of the episode of highest return, side by side, at twice the size."""
-  returns = np.add.reduceat(pool.rewards, pool.starts)
-  observations = pool.episode(int(returns.argmax())).observations
-  moments = (np.array([1, 3, 5, 7]) * (len(observations) - 1)) // 8
-  strip = np.concatenate([observations[moment, :, :, 0] for moment in moments], axis=1)
-  return strip.repeat(2, 0).repeat(2, 1)
