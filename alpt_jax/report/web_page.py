@@ -21,6 +21,7 @@ h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; } .cards h3 { margin-top: .4rem; }
 .warning { color: #a33c00; }
 .wide { overflow-x: auto; }
 img { max-width: 100%; height: auto; }
+ul.lead { padding-left: 2.2rem; } .lead li { margin: .25rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums;
   font-size: .92rem; }
 th, td { padding: .28rem .65rem; text-align: right; white-space: nowrap;
@@ -41,6 +42,7 @@ figure { margin: 0; width: 320px; } figcaption { font-size: .9rem; color: #444; 
 .cards td, .cards th { padding: .1rem .6rem .1rem 0; white-space: normal;
   vertical-align: top;
   border: 0; text-align: left; font-weight: normal; }
+.strips figure { width: auto; margin: 1.2rem 0; }
 details table { margin-bottom: 1.2rem; }
 summary { cursor: pointer; font-weight: bold; }
 """
