@@ -1,4 +1,4 @@
-"""A folder as `bin/label` leaves it, of a tiny game whose every number is made by hand."""
+"""A folder as `bin/label` leaves it, of a tiny game, every number made by hand."""
 
 import json
 
@@ -20,7 +20,7 @@ MADE = {
 
 
 def image_pool(folder, lengths, names=NAMES, kind='image'):
-  """Episodes of pictures [8, 8, 1] that show a dot at (episode, step), or of numbers."""
+  """Episodes of pictures [8, 8, 1], a dot at (episode, step), or of 3 numbers."""
   shape = (8, 8, 1) if kind == 'image' else (3,)
   observation = ObservationSpec(
     kind, shape, 'uint8', () if kind == 'image' else (9,) * 3
@@ -43,7 +43,7 @@ def _episode(length, index, shape):
 
 
 def label_columns(lengths, **changes):
-  """Columns of labels: every action is guessed to be 0, at .5, then 1; none is recorded."""
+  """Columns of labels: every action is guessed to be 0, at .5; none is recorded."""
   num = sum(lengths)
   columns = {
     'episode': np.repeat(np.arange(len(lengths)), lengths).astype(np.int32),
@@ -60,7 +60,7 @@ def label_columns(lengths, **changes):
 
 
 def audit_columns(guess, true, confidence, unit, num_actions=3):
-  """Columns of an audit: what is left of each guess's probability goes to all others."""
+  """Columns of an audit; the other actions share what a guess leaves."""
   guess, true = np.array(guess, np.int32), np.array(true, np.int32)
   sure = np.broadcast_to(np.float32(confidence), guess.shape)
   rest = (1 - sure) / max(num_actions - 1, 1)

@@ -9,7 +9,8 @@ from alpt_jax.data.pool import Pool
 _SIDE = 168
 _AROUND = 3
 
-_GAP = 20  # between two frames; the arrow stands in one
+_GAP = 14  # between two frames
+_ARROW = 16  # more between the two that the action lies between
 _LINE = 3  # of the outline, and between it and its frame
 _CAPTION = 16
 _PAPER, _INK = '#DDDDDD', '#111111'
@@ -32,18 +33,21 @@ def draw_strip(pool: Pool, episode: int, step: int) -> Image.Image:
   row = int(pool.starts[episode]) + episode
   frames = [_frame(each) for each in pool.observations[row + first : row + last + 1]]
   width, height = frames[0].size
-  size = (_GAP + len(frames) * (width + _GAP), height + 4 * _LINE + _CAPTION)
+  size = (
+    _GAP + len(frames) * (width + _GAP) + _ARROW,
+    height + 4 * _LINE + _CAPTION,
+  )
   picture = Image.new('RGB', size, _PAPER)
   draw = ImageDraw.Draw(picture)
   for index, frame in enumerate(frames):
-    left = _GAP + index * (width + _GAP)
-    picture.paste(frame, (left, 2 * _LINE))
     offset = first + index - step
+    left = _GAP + index * (width + _GAP) + _ARROW * (offset > 0)
+    picture.paste(frame, (left, 2 * _LINE))
     if offset in (0, 1):
       edge = (left - 2 * _LINE, 0, left + width + 2 * _LINE - 1, height + 4 * _LINE - 1)
       draw.rectangle(edge, outline=_INK, width=_LINE)
     if offset == 1:
-      _draw_arrow(draw, left - _GAP // 2, height // 2)
+      _draw_arrow(draw, left - (_GAP + _ARROW) // 2, height // 2 + 2 * _LINE)
     text = {0: 'before', 1: 'after'}.get(offset, f'{offset - (offset > 0):+d}')
     draw.text((left, height + 4 * _LINE + 2), text, fill=_INK)
   return picture
@@ -51,7 +55,7 @@ def draw_strip(pool: Pool, episode: int, step: int) -> Image.Image:
 
 def _draw_arrow(draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
   """A triangle that points from one frame to the next."""
-  half = _GAP // 2 - 2 * _LINE + 2
+  half = _ARROW // 2 - 2
   draw.polygon([(x - half, y - 12), (x - half, y + 12), (x + half, y)], fill=_INK)
 
 
