@@ -25,5 +25,6 @@ folder copied from another machine makes the same page, without JAX. Only
   exhibits.py  mazes, data cards and animations that others left
   report.py    all of these of one folder, loaded once
   summary.py   the same as text for a terminal
+  web_page.py  style and frame of every page
   page.py      report/index.html, which opens from disk without a network
 """
