@@ -236,6 +236,10 @@ BAD = {
     {'observations': ALL[:4], 'next_observations': None},
     ('field observations: expected 5 rows', 'or 7', 'of 2 episodes, found 4'),
   ),
+  'one value as observations': (
+    {'observations': np.float32(1), 'next_observations': None},
+    ('field observations: expected rows, found one value',),
+  ),
   'no actions at all': (
     {'actions': np.zeros(0)},
     ('field actions: expected [N] numbers, found none',),
