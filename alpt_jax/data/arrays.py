@@ -79,6 +79,8 @@ def read_npz(path: str | pathlib.Path, choice: ArrayChoice = _PLAIN) -> ReadArra
   with Npz(path) as npz:
     names, columns, remarks = read_columns(npz, choice.action_names)
     form = npz.form('observations')
+    if not form.shape:
+      raise UserError(f'{npz.place("observations")}: expected rows, found one value.')
     spec = EnvironmentSpec(
       name=choice.environment or f'own/{path.stem}',
       action_names=names,
@@ -136,23 +138,30 @@ def cut(begin: int, end: int, max_steps: int) -> list[tuple[int, int]]:
   return [(first, min(first + max_steps, end)) for first in begins]
 
 
+def _ends(columns: Columns, remarks: list[str]) -> np.ndarray:
+  """`[E]` the last transition of each episode."""
+  length = len(columns.actions)
+  ends = np.flatnonzero(columns.is_terminal | columns.is_timeout)
+  if num_both := np.count_nonzero(columns.is_terminal & columns.is_timeout):
+    remarks.append(f'ends that are marked as both, and taken as terminal: {num_both}.')
+  if ends.size and ends[-1] == length - 1:
+    return ends
+  if ends.size:
+    remarks.append('the last episode has no end marked: taken as cut off.')
+  else:
+    remarks.append(
+      f'no end is marked: {length:,} transitions are one episode, cut off.'
+    )
+  return np.append(ends, length - 1)
+
+
 def _pieces(
   npz: Npz, columns: Columns, protocol: Protocol, remarks: list[str]
 ) -> tuple[list[Piece], bool]:
   """Where each episode lies, and whether its last observation is a next one."""
-  length = len(columns.actions)
-  ends = np.flatnonzero(columns.is_terminal | columns.is_timeout)
-  if not ends.size:
-    remarks.append(
-      f'no end is marked: {length:,} transitions are one episode, cut off.'
-    )
-  elif ends[-1] != length - 1:
-    remarks.append('the last episode has no end marked: taken as cut off.')
-  if not ends.size or ends[-1] != length - 1:
-    ends = np.append(ends, length - 1)
-  if num_both := np.count_nonzero(columns.is_terminal & columns.is_timeout):
-    remarks.append(f'ends that are marked as both, and taken as terminal: {num_both}.')
-  num_rows, num_episodes = npz.form('observations').shape[0], len(ends)
+  ends = _ends(columns, remarks)
+  length, num_episodes = len(columns.actions), len(ends)
+  num_rows = npz.form('observations').shape[0]
   if num_rows not in (length, length + num_episodes):
     raise UserError(
       f'{npz.place("observations")}: expected {length} rows as actions, or '
@@ -179,7 +188,7 @@ def _pieces(
       f'{npz.place("observations")}: nothing is left, as every episode is one '
       'transition. Write next_observations.'
     )
-  if num_cuts > 0:
+  if num_cuts:
     remarks.append(f'cuts after {protocol.max_episode_steps:,} steps: {num_cuts}.')
   return pieces, has_next
 
