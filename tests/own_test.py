@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 from tiny_configs import CONFIGS, get_config
-from tiny_runs import write_run
+from tiny_runs import success, write_run
 
 from alpt_jax import methods
 from alpt_jax.data.labels import Labels, hide_actions, load_labels
@@ -286,10 +286,16 @@ def test_the_identity_says_how_the_recorded_actions_are_used(root, tmp_path):
 
 
 def test_a_report_calls_however_many_were_recorded_all(tmp_path):
-  write_run(tmp_path, 'ALPT', labels=0)
-  write_run(tmp_path, 'DT1', labels=50)
+  write_run(tmp_path, 'ALPT', rows=[success(0.5)], labels=0)
+  write_run(tmp_path, 'DT1', rows=[success(0.2)], labels=50)
   # Behind any number.
   assert [run.labels for run in load_runs(tmp_path)] == [50, 'all']
+  page.build(report.load(tmp_path))
+  lines = (tmp_path / 'results.csv').read_text().splitlines()[1:]
+  assert [line.split(',')[:4] for line in lines] == [
+    ['tiny', '', 'DT1', '50'],
+    ['tiny', '', 'ALPT', 'all'],
+  ]
 
 
 @pytest.mark.slow
