@@ -14,15 +14,16 @@ for clip1.mp4, of `frame,action[,reward][,end]`:
   frame,action,reward
   0,NOOP,
   31,LEFT,
-  58,,            from here on the action is not known
+  58,,
   120,FIRE,1
 
-An action holds from its frame to the next row, before the first row none is known, and
-without a table none at all: such videos are what a model learns to label. A reward is
-given once, for the action taken on seeing its frame. `end` is `terminal` or `cut` on
-the last frame of an episode; the next frame begins another. Folders of videos in --data
-are several games, each converted to its own folder in --out. What cannot be read is
-named with file and line and ends the conversion, or is left out with --keep_going.
+Frames count from 0. An action holds from its frame to the next row; it is not known
+from a row without one, before the first row, and in videos without a table: these are
+what a model learns to label. A reward is given once, for the action taken on seeing its
+frame. `end` is `terminal` or `cut` on the last frame of an episode; the next frame
+begins another. Folders of videos in --data are several games, each converted to its own
+folder in --out. What cannot be read is named with file and line and ends the
+conversion, or is left out with --keep_going.
 
 Datasets: a pool, a packed set, RLDS files, files of RL Unplugged: whatever training
 reads. Their rewards are written as they were recorded, unless --reward_lead=1, or -1

@@ -77,7 +77,7 @@ def read_table(
     UserError: with file and line, what was expected, found, and what to do.
   """
   path = pathlib.Path(path)
-  separator = _character(choice.separator)
+  separator = separating_character(choice.separator)
   text, notes = _text(path)
   lines = list(_lines(path, text, separator))
   if not lines:
@@ -146,12 +146,16 @@ def longest_hold(table: Table, num_frames: int) -> int:
   return max(holds, default=0)
 
 
-def _character(separator: str) -> str:
-  """Of a separator as it is typed in a shell: a tab may be written as two signs."""
+def separating_character(separator: str) -> str:
+  """A separator as it is typed in a shell, where a tab may be two signs.
+
+  Raises:
+    UserError: another number of characters, or a quote.
+  """
   separator = {'\\t': '\t'}.get(separator, separator)
   if len(separator) != 1 or separator in '"\r\n':
     raise UserError(
-      f"separator: expected one character that is no quote, found '{separator}'."
+      f"--separator: expected one character that is no quote, found '{separator}'."
     )
   return separator
 

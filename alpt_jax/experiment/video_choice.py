@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alpt_jax import specs
-from alpt_jax.data.video_table import plain_spelling
+from alpt_jax.data.video_table import plain_spelling, separating_character
 from alpt_jax.errors import UserError
 
 OWN, ATARI = 'own/', 'atari/'
@@ -108,6 +108,7 @@ def shown(value: Any, field: str = '') -> str:
 
 
 def _check(choice: VideoChoice) -> None:
+  separating_character(choice.separator)
   for field, least in (('frame_skip', 1), ('max_episode_steps', 1), ('first_frame', 0)):
     if getattr(choice, field) < least:
       raise UserError(

@@ -110,8 +110,8 @@ def find_games(
   """
   if _is_recording(folder):
     raise UserError(
-      f'{folder}: is one recording, of pictures. Give the folder that it lies in: '
-      f'--data={folder.parent}.'
+      f'{folder}: is one recording, of pictures. Pass --data={folder.parent} where it '
+      'lies.'
     )
   here = _recordings(folder)
   others = [path for path in _visible(folder) if path.is_dir() and path not in here]
