@@ -60,9 +60,7 @@ def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_he
   kept = jax.device_get(fresh.params)
   observation = observation or run.data.target.spec.observation
   base = models.read_origin(workdir)
-  state = models.inherit(
-    fresh, config, base, vocabulary, observation, example, run.mesh
-  )
+  state = models.inherit(fresh, config, base, vocabulary, observation, run.mesh)
   return jax.device_get(state.params), kept
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from alpt_jax.data import label_table
@@ -45,7 +46,6 @@ def test_tables_stand_one_behind_the_other_and_each_names_actions_for_itself(tmp
 
 
 def test_pandas_reads_names_and_gaps(tmp_path):
-  pd = pytest.importorskip('pandas')
   write(tmp_path / 'a.parquet')
   found = pd.read_parquet(tmp_path / 'a.parquet')
   assert found['action'].astype(object).where(found['action'].notna(), '').tolist() == [

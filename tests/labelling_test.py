@@ -88,6 +88,9 @@ def test_recorded_actions_stay_and_have_confidence_one(labeller):
   assert (found.action[~known] == guessed.action[~known]).all()
   assert (found.confidence[~known] == guessed.confidence[~known]).all()
   assert found.is_recorded.tolist() == known.tolist()
+  # What the model says of recorded ones, too, tells whether it would have been right.
+  assert (found.probabilities == guessed.probabilities).all()
+  np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize('label_by', labelling.SETTINGS)
@@ -100,7 +103,7 @@ def test_labels_do_not_depend_on_batches_pieces_or_shares(labeller, label_by):
 
   def same(found):
     parts = list(found)
-    actions, confidences, _ = map(np.concatenate, zip(*parts, strict=True))
+    actions, confidences, *_ = map(np.concatenate, zip(*parts, strict=True))
     assert actions.tolist() == whole.action.tolist()
     np.testing.assert_allclose(confidences, whole.confidence, rtol=1e-5)
     return parts
@@ -133,7 +136,7 @@ def test_a_share_without_episodes_has_no_labels(labeller):
   assert list(planning.share_of([4], 0, 2)) == []
   pool = tiny.tiny_pool((4,))
   found = labelling.label_pool(labeller, pool, LabellingConfig(), range(0))
-  assert [array.shape for array in found] == [(0,)] * 3
+  assert [array.shape for array in found] == [*[(0,)] * 3, (0, 4)]
   whole = labelling.label_pool(labeller, pool, LabellingConfig())
   assert [array.dtype for array in found] == [array.dtype for array in whole]
 

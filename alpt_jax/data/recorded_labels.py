@@ -92,7 +92,7 @@ def draw_recorded(
     candidates = pieces[pieces[:, 2] >= 2 * window_length]
   wanted = audit_share * runs[:, 2].sum()
   audited = _audit(candidates[rng.permutation(len(candidates))], wanted)
-  trained = pieces[~_is_in(pool, audited)[pool.starts[pieces[:, 0]] + pieces[:, 1]]]
+  trained = pieces[~is_in(pool, audited)[pool.starts[pieces[:, 0]] + pieces[:, 1]]]
   trained = trained[rng.permutation(len(trained))]
   available = int(trained[:, 2].sum())
   if not 0 <= budget <= available:
@@ -147,18 +147,18 @@ def _audit(candidates: np.ndarray, wanted: float) -> np.ndarray:
   return candidates[: min(max(enough, _MIN_AUDITED), most)]
 
 
-def _is_in(pool: Pool, segments: np.ndarray) -> np.ndarray:
+def is_in(pool: Pool, segments: Segments | np.ndarray) -> np.ndarray:
   """`[N]` bool: the transitions of segments."""
-  is_in = np.zeros(pool.num_transitions, bool)
-  for episode, first, length in segments.tolist():
+  found = np.zeros(pool.num_transitions, bool)
+  for episode, first, length in np.reshape(segments, (-1, 3)).astype(int).tolist():
     begin = int(pool.starts[episode]) + first
-    is_in[begin : begin + length] = True
-  return is_in
+    found[begin : begin + length] = True
+  return found
 
 
 def _apart(pool: Pool, audited, trained, window_length: int) -> Segments:
   """Audited stretches without what windows of trained labels show of them."""
-  is_trained = _is_in(pool, trained)
+  is_trained = is_in(pool, trained)
   margin, kept = window_length - 1, []
   for episode, first, length in audited.tolist():
     begin = int(pool.starts[episode])

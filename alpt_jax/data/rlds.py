@@ -85,7 +85,7 @@ def write(
   folder = pathlib.Path(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise UserError(f'{folder}: already there. Remove it, or record to another folder.')
-  name = re.sub(r'\W+', '_', name or spec.name).strip('_').lower()
+  name = rlds_forms.dataset_name(name or spec.name)
   partial = folder.with_name(f'{folder.name}.{PARTIAL}{writer_name()}')
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)

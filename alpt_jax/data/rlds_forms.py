@@ -12,6 +12,7 @@ Without them all actions are recorded.
 
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -35,6 +36,11 @@ KNOWLEDGE = {
   **dict.fromkeys(('is_labelled', 'is_recorded'), np.bool_),
   'confidence': np.floating,
 }
+
+
+def dataset_name(name: str) -> str:
+  """How a dataset of an environment is called in TFDS."""
+  return re.sub(r'\W+', '_', name).strip('_').lower()
 
 
 def dataset_info(

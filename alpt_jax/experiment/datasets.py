@@ -3,8 +3,6 @@
 import dataclasses
 import pathlib
 
-import numpy as np
-
 from alpt_jax import methods, specs
 from alpt_jax.data import labels as labelling
 from alpt_jax.data.mixture import Mixture, Stream
@@ -17,7 +15,7 @@ from alpt_jax.experiment.config import DataConfig, RunConfig
 from alpt_jax.experiment.recorded import PoolSet, RecordedSet, View
 from alpt_jax.experiment.shard_set import ShardSet
 from alpt_jax.specs import EnvironmentSpec
-from alpt_jax.types import EvaluationWindows, Window
+from alpt_jax.types import EvaluationWindows
 
 # Of an RLDS dataset; where one of them is missing, its reader says so.
 _RLDS = ('dataset_info.json', 'features.json')
@@ -144,21 +142,6 @@ class RunData:
     view = View(self.vocabulary, 0, config.model.num_transitions, config.seed)
     num_transitions = config.evaluation.num_transitions
     return self.target.evaluation(view, self.labels, num_transitions, heldout)
-
-  def example(self, length: int) -> Window:
-    """One window of zeros, of the shapes that training reads."""
-    form, num_actions = self.target.spec.observation, len(self.vocabulary)
-    return Window(
-      observations=np.zeros((1, length + 1, *form.shape), form.dtype),
-      actions=np.zeros((1, length), np.int32),
-      is_labelled=np.zeros((1, length), bool),
-      rewards=np.zeros((1, length), np.float32),
-      discounts=np.ones((1, length), np.float32),
-      returns_to_go=np.zeros((1, length), np.float32),
-      valid=np.ones((1, length), bool),
-      allowed=np.ones((1, num_actions), bool),
-      environment=np.zeros(1, np.int32),
-    )
 
 
 def load(

@@ -84,14 +84,8 @@ class Evaluator:
     )
 
   def _player(self, state: State) -> Player:
-    trainer = models.trainer(self._step_config)
-    return Player(
-      decide_fn=trainer.make_decide(self._step_config, self._config),
-      context=self._step_config.policy.context,
-      params=state.params[trainer.policy_name],
-      config=self._config.acting,
-      vocabulary=self._vocabulary,
-      spec=self._spec,
+    return models.player(
+      self._step_config, state, self._config, self._vocabulary, self._spec
     )
 
 

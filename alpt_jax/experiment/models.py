@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from alpt_jax import methods
 from alpt_jax.acting import policy as acting_policy
+from alpt_jax.acting.rollout import Player
 from alpt_jax.baselines import cql
 from alpt_jax.baselines.cql import Q_NETWORK, CQLConfig, CQLState
 from alpt_jax.baselines.quantile_network import QuantileNetwork
@@ -230,11 +232,56 @@ def make_mesh(config: RunConfig, devices: Sequence[Any] | None = None) -> Mesh:
   return sharding.make_mesh(execution.fsdp, devices)
 
 
+def player(
+  steps: Steps,
+  state: State,
+  config: RunConfig,
+  vocabulary: tuple[str, ...],
+  spec: EnvironmentSpec,
+) -> Player:
+  """The policy of a state.
+
+  Args:
+    steps: what `build` returned; its phase trains a policy.
+    state: of it.
+    config: of the run, for how it acts.
+    vocabulary: the run's joint action names.
+    spec: of the environment that is played.
+  """
+  how = trainer(steps)
+  return Player(
+    decide_fn=how.make_decide(steps, config),
+    context=steps.policy.context,
+    params=state.params[how.policy_name],
+    config=config.acting,
+    vocabulary=vocabulary,
+    spec=spec,
+  )
+
+
 def flops_per_window(steps: Steps) -> flops.StepFlops | None:
   """What a step computes for each window; None where nobody has counted it."""
   if not isinstance(steps, StepConfig):
     return None
   return flops.step_flops(steps.idm, steps.policy, steps.rows)
+
+
+def example_window(
+  observation: ObservationSpec, num_actions: int, length: int
+) -> Window:
+  """One window of zeros, of the shapes that training reads."""
+  shape = (1, length + 1, *observation.shape)
+  return Window(
+    observations=np.zeros(shape, observation.dtype),
+    actions=np.zeros((1, length), np.int32),
+    is_labelled=np.zeros((1, length), bool),
+    rewards=np.zeros((1, length), np.float32),
+    discounts=np.ones((1, length), np.float32),
+    returns_to_go=np.zeros((1, length), np.float32),
+    valid=np.ones((1, length), bool),
+    allowed=np.ones((1, num_actions), bool),
+    environment=np.zeros(1, np.int32),
+  )
 
 
 def placed_shapes(steps: Steps, example: Window, mesh) -> State:
@@ -245,6 +292,33 @@ def placed_shapes(steps: Steps, example: Window, mesh) -> State:
     shapes,
     sharding.state_shardings(shapes, mesh),
   )
+
+
+def restore(
+  workdir: str | pathlib.Path,
+  origin: Origin,
+  mesh: Mesh,
+  step: int | None = None,
+  length: int | None = None,
+) -> tuple[Steps, State]:
+  """The models of a run's checkpoint; none of its datasets is needed.
+
+  Args:
+    workdir: the run's folder.
+    origin: what that checkpoint says of itself.
+    mesh: where the state goes.
+    step: which one; default the last.
+    length: transitions of a window; default the run's.
+
+  Raises:
+    UserError: no such step, or unreadable.
+  """
+  observation, num_actions = origin.environment.observation, len(origin.vocabulary)
+  steps = build(origin.config, observation, num_actions, origin.return_range)
+  length = length or origin.config.model.num_transitions
+  shapes = placed_shapes(steps, example_window(observation, num_actions, length), mesh)
+  checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
+  return steps, checkpoints.restore(shapes, step)
 
 
 def _in_layout(config: RunConfig, origin: RunConfig, params):
@@ -261,7 +335,6 @@ def inherit(
   origin: Origin,
   vocabulary: tuple[str, ...],
   observation: ObservationSpec,
-  example: Window,
   mesh,
 ) -> TrainState:
   """Replaces fresh parameters by those of the initial run's last checkpoint.
@@ -277,7 +350,6 @@ def inherit(
       passed it.
     vocabulary: this run's, which starts with the other's.
     observation: of this run's target.
-    example: one window of this run.
     mesh: where the parameters go.
 
   Raises:
@@ -295,11 +367,9 @@ def inherit(
       f'{workdir}: was trained with model.num_heads {origin.config.model.num_heads}, '
       f'found {num_heads}. Use the same.'
     )
-  steps = build(origin.config, observation, len(origin.vocabulary), origin.return_range)
-  allowed = example.allowed[:, : len(origin.vocabulary)]
-  shapes = placed_shapes(steps, example._replace(allowed=allowed), mesh)
-  checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
-  trained = _in_layout(config, origin.config, checkpoints.restore(shapes).params)
+  length = config.model.num_transitions
+  _, inherited = restore(workdir, origin, mesh, length=length)
+  trained = _in_layout(config, origin.config, inherited.params)
   params = dict(state.params)
   for name in methods.get(config.method).inherits:
     params[name] = grow(trained[name], params[name], len(origin.vocabulary))

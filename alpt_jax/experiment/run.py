@@ -98,7 +98,9 @@ class Run:
   @property
   def example(self) -> Window:
     """One window of the run's shapes."""
-    return self.data.example(self.config.model.num_transitions)
+    return models.example_window(
+      self._observation, len(self.data.vocabulary), self.config.model.num_transitions
+    )
 
   def fresh_state(self) -> State:
     """Step 0: from the seed, or from the initial run's last checkpoint."""
@@ -113,7 +115,6 @@ class Run:
         self._base,
         self.data.vocabulary,
         self._observation,
-        self.example,
         self.mesh,
       )
     return sharding.place_state(state, self.mesh)

@@ -16,6 +16,8 @@ class EpisodeLabels(NamedTuple):
   # accepts, exactly 1 where the action was recorded.
   confidence: np.ndarray
   is_recorded: np.ndarray  # [L] bool
+  # [L, own actions] float32: what the model says, also where the action was recorded.
+  probabilities: np.ndarray
 
 
 class Gathered:
@@ -71,4 +73,4 @@ def _with_recorded(recording: Recording, probabilities: np.ndarray) -> EpisodeLa
     known = np.array(recording.is_labelled)
     action[known] = np.asarray(recording.actions)[known]
     confidence[known] = 1
-  return EpisodeLabels(action, confidence, known)
+  return EpisodeLabels(action, confidence, known, probabilities)

@@ -86,6 +86,9 @@ class Progress:
   transitions: int = 0
   waited: float = 0.0
 
+  def advanced(self) -> None:
+    """Called when a batch has been counted; for whoever wants to be told."""
+
 
 def make_labeller(
   idm: InverseDynamics,
@@ -127,7 +130,8 @@ def label_pool(
 
   Returns:
     `EpisodeLabels` over the transitions of all of them, episode after episode; empty
-    arrays for no episodes, as in a share of `plan.share_of` that got none.
+    arrays for no episodes, as in a share of `plan.share_of` that got none. A
+    probability for each transition and own action is the most of it.
 
   Raises:
     UserError: see `label_episodes`, or there is no such episode; nothing is returned
@@ -141,10 +145,13 @@ def label_pool(
         f'{pool.spec.name}, episodes: expected 0 to {pool.num_episodes - 1}, found '
         f'{index}.'
       )
-  recordings = (_recording(pool, int(index)) for index in chosen)
+  recordings = (recording_of(pool, int(index)) for index in chosen)
   found = label_episodes(labeller, pool.spec, recordings, config, progress)
   nothing = EpisodeLabels(
-    np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, bool)
+    np.zeros(0, np.int32),
+    np.zeros(0, np.float32),
+    np.zeros(0, bool),
+    np.zeros((0, len(pool.spec.action_names)), np.float32),
   )
   return EpisodeLabels(*map(np.concatenate, zip(nothing, *found, strict=True)))
 
@@ -177,7 +184,7 @@ def label_episodes(
       where a recording does not fit (`reading.batches`). Before this error, or another
       in reading, the labels of all recordings before it are given.
   """
-  _check(labeller, spec, config)
+  check(labeller, spec, config)
   return _labelled(labeller, spec, recordings, config, progress or Progress())
 
 
@@ -206,6 +213,7 @@ def _labelled(labeller, spec, recordings, config, progress) -> Iterator[EpisodeL
     progress.transitions += end - begin
     before, waited = waited, reader.waited
     progress.waited += waited - before
+    progress.advanced()
     yield from gathered.add(rows, np.asarray(probabilities))
 
 
@@ -237,15 +245,17 @@ def windows_of(idm: InverseDynamics, config: LabellingConfig) -> Windows:
   )
 
 
-def _recording(pool: Pool, index: int) -> Recording:
-  first, length = int(pool.starts[index]), int(pool.lengths[index])
-  own, rows = (
-    slice(first, first + length),
-    range(first + index, first + index + length + 1),
-  )
+def recording_of(
+  pool: Pool, episode: int, begin: int = 0, end: int | None = None
+) -> Recording:
+  """An episode of a pool, or its transitions from `begin` up to `end`."""
+  end = int(pool.lengths[episode]) if end is None else end
+  first = int(pool.starts[episode])
+  own = slice(first + begin, first + end)
+  rows = range(own.start + episode, own.stop + episode + 1)
   pieces = (
-    pool.observations[begin : min(begin + _PIECE, rows.stop)]
-    for begin in rows[::_PIECE]
+    pool.observations[start : min(start + _PIECE, rows.stop)]
+    for start in rows[::_PIECE]
   )
   # A short episode is not put together again.
   observations = next(pieces) if len(rows) <= _PIECE else pieces
@@ -268,8 +278,13 @@ def _is_count(value: Any) -> bool:
   return isinstance(value, (int, np.integer)) and value is not True and value >= 1
 
 
-def _check(labeller: Labeller, spec: EnvironmentSpec, config: LabellingConfig) -> None:
-  """Raises where a model of these observations and actions is none of the spec's."""
+def check(labeller: Labeller, spec: EnvironmentSpec, config: LabellingConfig) -> None:
+  """Whether a labeller can label an environment's recordings, asked before it does.
+
+  Raises:
+    UserError: its model is of other observations, another protocol, or other actions;
+      or the config is wrong.
+  """
   label_by, size = f'{config.label_by}', labeller.mesh.size
   if label_by not in SETTINGS:
     raise UserError(

@@ -78,13 +78,11 @@ def prepare(config: RunConfig, topology: Topology) -> Program:
   """
   data = _described(config)
   mesh = models.make_mesh(config, topology.devices)
-  steps = models.build(
-    config,
-    data.target.spec.observation,
-    len(data.vocabulary),
-    specs.joint_return_range(data.specs),
-  )
-  example = data.example(config.model.num_transitions)
+  observation, num_actions = data.target.spec.observation, len(data.vocabulary)
+  return_range = specs.joint_return_range(data.specs)
+  steps = models.build(config, observation, num_actions, return_range)
+  length = config.model.num_transitions
+  example = models.example_window(observation, num_actions, length)
   rows, where = config.training.batch_size, sharding.batch_sharding(mesh)
 
   def placed(shape, dtype):

@@ -118,7 +118,7 @@ class Checkpoints:
       )
     }
     described = {'leaves': leaves, **description}
-    described[_DIGEST] = _digest(described)
+    described[_DIGEST] = digest(described)
     try:
       self._manager.save(
         step,
@@ -221,7 +221,7 @@ class Checkpoints:
       raise self._unreadable(step, _reason(error)) from error
     if not isinstance(found, dict) or 'leaves' not in found:
       raise self._unreadable(step, f'its {place.name} is not one of alpt-jax')
-    if found.pop(_DIGEST, None) not in (None, _digest(found)):
+    if found.pop(_DIGEST, None) not in (None, digest(found)):
       raise self._unreadable(step, f'its {place.name} is damaged')
     return found
 
@@ -322,8 +322,8 @@ def _without_stragglers(unraisable) -> None:
     sys.__unraisablehook__(unraisable)
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-  """Of a description, the same before it is written and after it is read."""
+def digest(fields: Mapping[str, Any]) -> str:
+  """Identifies a description, the same before it is written and after it is read."""
   plain = json.loads(json.dumps(fields))
   text = json.dumps(plain, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,143 @@
+"""Which actions of a dataset count as recorded when a run's model labels it.
+
+Three kinds of datasets:
+
+  the run's target    a part of what was recorded trained it, a part is the audit. Where
+                      none was set aside, what was recorded in the held-out episodes is.
+  one of its sources  trained it, all of it: nothing judges the guesses
+  any other           is new to it: all that was recorded is the audit
+
+Of the target all that its label file does not name can be forgotten, as if it had never
+been recorded. So a dataset that knows all its actions shows how a labelling would have
+gone, beside the truth.
+"""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from alpt_jax import methods
+from alpt_jax.data.labels import Labels, Segments, hide_actions, load_labels
+from alpt_jax.data.pool import Pool
+from alpt_jax.data.recorded_labels import is_in, recorded_runs
+from alpt_jax.errors import UserError
+from alpt_jax.experiment.config import RunConfig
+from alpt_jax.experiment.records import read_record
+
+
+class KnownActions(NamedTuple):
+  """What is known of N transitions.
+
+  Attributes:
+    pool: the dataset; `is_labelled` says what counts as recorded.
+    trained_on: `[N]` bool, the model has learnt from the recorded action.
+    audit: segments whose recorded actions it has not seen, in order.
+    audit_of: what they are: 'audit', 'heldout' or 'new'; '' where there are none.
+    may_be_trained_on: the model was trained on an environment of this name, though not
+      on this dataset: it may hold the same recordings.
+    truth: `[N]` int32 what was recorded, -1 where nothing; None unless some is
+      forgotten on purpose.
+    label_hash: of the run's label file.
+  """
+
+  pool: Pool
+  trained_on: np.ndarray
+  audit: Segments
+  audit_of: str
+  may_be_trained_on: bool
+  truth: np.ndarray | None
+  label_hash: str
+
+
+def known_actions(
+  pool: Pool, workdir: pathlib.Path, config: RunConfig, forget: bool
+) -> KnownActions:
+  """What is known of a dataset that a run's model shall label.
+
+  Args:
+    pool: the dataset, with all that is on disk.
+    workdir: the run's folder.
+    config: the run's.
+    forget: whether all is forgotten that its label file does not name.
+
+  Raises:
+    UserError: its label file is of another dataset, so that nothing can be forgotten;
+      or no action is missing.
+  """
+  labels = load_labels(workdir / 'labels.json')
+  identity = read_record(workdir / 'identity.json')
+  is_target = labels.dataset == pool.manifest_hash
+  everything = np.ones(pool.num_transitions, bool)
+  audit, audit_of, named = (), '', False
+  if is_target:
+    trained_on = _trained_on(pool, labels, config)
+    audit, audit_of = _audit_of_target(pool, labels, config)
+  elif pool.manifest_hash in identity['data_hash'].split('+'):
+    trained_on = everything
+  else:
+    trained_on = ~everything
+    audit, audit_of = _to_segments(recorded_runs(pool)), 'new'
+    named = pool.spec.name in _environments(identity)
+  truth = None
+  if forget:
+    if not is_target:
+      raise UserError(
+        f'--forget: {workdir}/labels.json is of dataset {labels.dataset}, found '
+        f'{pool.manifest_hash}. Give the target that the run was trained on, or leave '
+        '--forget out.'
+      )
+    truth = np.where(pool.is_labelled, pool.actions, -1).astype(np.int32)
+    known = dataclasses.replace(labels, segments=labels.segments + audit)
+    pool = hide_actions(pool, known)
+  if pool.is_labelled.all():
+    advice = 'Give recordings without actions'
+    if is_target and not forget:
+      advice += ', or --forget all but those of its labels.json to see how it guesses'
+    raise UserError(
+      f'{pool.spec.name}: all its {pool.num_transitions:,} actions are recorded, so '
+      f'there is nothing to label. {advice}.'
+    )
+  return KnownActions(
+    pool,
+    trained_on & pool.is_labelled,
+    audit,
+    audit_of if audit else '',
+    named,
+    truth,
+    labels.hash,
+  )
+
+
+def _trained_on(pool: Pool, labels: Labels, config: RunConfig) -> np.ndarray:
+  """`[N]` bool: transitions of its target whose action a run learnt from."""
+  if config.phase == 'sources':
+    return np.zeros(pool.num_transitions, bool)
+  if methods.get(config.method).all_labelled:
+    episodes = np.arange(pool.num_episodes)
+    return np.repeat(~np.isin(episodes, labels.heldout_episodes), pool.lengths)
+  return is_in(pool, labels.segments)
+
+
+def _audit_of_target(
+  pool: Pool, labels: Labels, config: RunConfig
+) -> tuple[Segments, str]:
+  if labels.audited and not methods.get(config.method).all_labelled:
+    return labels.audited, 'audit'
+  runs = recorded_runs(pool)
+  return _to_segments(runs[np.isin(runs[:, 0], labels.heldout_episodes)]), 'heldout'
+
+
+def _to_segments(runs: np.ndarray) -> Segments:
+  return tuple(map(tuple, runs.tolist()))
+
+
+def _environments(identity: dict) -> set[str]:
+  """All that a run, and those that it goes back to, were trained on, by name."""
+  stages = (identity, *identity.get('ancestry', ()))
+  return {
+    name
+    for stage in stages
+    for name in (stage.get('environment'), *(stage.get('sources') or ()))
+  }

@@ -1,0 +1,76 @@
+"""How far a labelling is, said now and then, and whether it shall stop."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from alpt_jax.labelling.labeller import Progress
+from alpt_jax.training.stopping import StopRequest
+
+# Ours: seconds between two lines.
+_SECONDS_PER_LINE = 10
+
+
+class Stopped(Exception):
+  """Asked to stop between two batches."""
+
+
+class ReportedProgress(Progress):
+  """Says how far it is; raises `Stopped` when asked to stop."""
+
+  def __init__(self, say: Callable[[str], Any], stop: StopRequest):
+    super().__init__()
+    self._say, self._stop = say, stop
+    self._title, self._total = '', 0
+    self._said = time.monotonic()
+    # When the first batch was there: before it, the model was compiled.
+    self._begun: tuple[float, int, float] | None = None
+
+  def expect(self, title: str, total: int) -> None:
+    """Names what is labelled next.
+
+    Args:
+      title: what.
+      total: transitions when all is labelled, those that have been included.
+    """
+    self._title, self._total = title, total
+
+  def advanced(self) -> None:
+    """Called when a batch has been counted."""
+    if self._stop.is_due(0):
+      raise Stopped
+    now = time.monotonic()
+    if self._begun is None:
+      self._begun = now, self.transitions, self.waited
+    elif now - self._said > _SECONDS_PER_LINE:
+      self._said = now
+      rate, waited = self._rates()
+      left = clock((self._total - self.transitions) / rate)
+      self._say(
+        f'{self._title}, {self.transitions:,} of {self._total:,} transitions, '
+        f'{rate:,.0f} a second, input waited {waited:.1%}, {left} left'
+      )
+
+  def summary(self) -> str:
+    """What has been labelled, and how fast."""
+    if self._begun is None or self.transitions == self._begun[1]:
+      return f'{self.transitions:,} transitions'
+    rate, waited = self._rates()
+    took = clock(time.monotonic() - self._begun[0])
+    return (
+      f'{self.transitions:,} transitions in {took}, {rate:,.0f} a second, input waited '
+      f'{waited:.1%}'
+    )
+
+  def _rates(self) -> tuple[float, float]:
+    """Transitions a second, and the share of the time in which input was waited for."""
+    begun, transitions, waited = self._begun
+    seconds = time.monotonic() - begun
+    rate = max(self.transitions - transitions, 1) / seconds
+    return rate, (self.waited - waited) / seconds
+
+
+def clock(seconds: float) -> str:
+  """Minutes and seconds."""
+  minutes, seconds = divmod(round(seconds), 60)
+  return f'{minutes}:{seconds:02d}'
