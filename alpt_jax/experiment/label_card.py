@@ -26,6 +26,8 @@ from alpt_jax.report.label_verdict import verdict
 from alpt_jax.report.run_files import read_object
 from alpt_jax.report.tables import replace_file
 
+PAGE = page.PAGE
+
 _LABELS = 'episode step action confidence recorded trained_on guess second'.split()
 _AUDIT = 'guess true_action confidence unit probabilities'.split()
 
