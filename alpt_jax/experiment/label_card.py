@@ -21,16 +21,22 @@ from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.strips import changes, draw_strip
 from alpt_jax.labelling import card_figures
 from alpt_jax.report import label_card as page
+from alpt_jax.report.label_gain import label_gains
 from alpt_jax.report.label_verdict import verdict
 from alpt_jax.report.run_files import read_object
 from alpt_jax.report.tables import replace_file
+
+PAGE = page.PAGE
 
 _LABELS = 'episode step action confidence recorded trained_on guess second'.split()
 _AUDIT = 'guess true_action confidence unit probabilities'.split()
 
 
 def write_label_card(
-  folder: str | os.PathLike, pool: Pool, data: str | os.PathLike
+  folder: str | os.PathLike,
+  pool: Pool,
+  data: str | os.PathLike,
+  curve: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
   """Writes the card of labels that are all there, and gives what it says.
 
@@ -38,9 +44,11 @@ def write_label_card(
     folder: that `bin/label` wrote.
     pool: the dataset that was labelled; only its frames are read.
     data: its folder; a `conversion.json` there or above says of which files it is.
+    curve: a folder of runs with fewer labels, and without sources, that tell what more
+      of them would bring (`report/label_gain.py`).
 
   Raises:
-    UserError: a file of `folder` is missing or damaged.
+    UserError: a file of `folder` is missing or damaged, or `curve` holds no such runs.
   """
   from alpt_jax.data import label_table  # may be missing its package
 
@@ -77,7 +85,7 @@ def write_label_card(
       {**each, 'recording': recordings.names[each['recording']]}
       for each in card_figures.least_sure_recordings(labels, recordings.of_episode)
     ],
-    'curve': None,
+    'curve': label_gains(curve) if curve else None,
   }
   card['verdict'] = verdict(card)
   write_record(folder / page.CARD, card)

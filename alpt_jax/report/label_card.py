@@ -56,6 +56,7 @@ def build(folder: str | os.PathLike) -> pathlib.Path:
     section('Where it is least sure', *_moments(folder, moments['least'], _LEAST)),
     section('Where it is most sure', *_moments(folder, moments['most'], _MOST)),
     section('Recordings that it is least sure of', *_recordings(card)),
+    section('What more labels, or sources, would bring', *_gains(card['curve'])),
     section('What was used', _used(card)),
   ]
   return replace_file(folder / PAGE, document(title, body).encode())
@@ -303,6 +304,37 @@ def _recordings(card: Card) -> list[str]:
   said = 'Where labels are likely to teach it most; a hint, no proof.'
   head = ['recording', 'mean confidence', 'guesses']
   return [_table(head, cells, 1), paragraph(said)]
+
+
+def _gains(curve: Card | None) -> list[str]:
+  """Accuracy over the number of labels, with sources and without."""
+  if curve is None:
+    return []
+  cells = [
+    [
+      f'{row["labels"]:,}',
+      'with' if row['with_sources'] else 'without',
+      f'{row["draws"]}',
+      percent(row['value']),
+    ]
+    for row in curve['rows']
+  ]
+  said = (
+    'Runs on fewer of the labels, and without the recordings of other games '
+    '(sources): how many of the held-back actions each model finds, a mean over '
+    'several draws of the labels. Draws are compared one by one. '
+  )
+  if more := curve['more_labels']:
+    said += f'From {more["fewer"]:,} to {more["more"]:,} labels: {_points(more)}. '
+  if sources := curve['sources']:
+    said += f'Sources, with {sources["labels"]:,} labels: {_points(sources)}.'
+  head = ['labels', 'sources', 'draws', 'right']
+  return [_table(head, cells), paragraph(said)]
+
+
+def _points(gain: Card) -> str:
+  value, low, high = (f'{100 * gain[key]:+.3g}' for key in ('value', 'low', 'high'))
+  return f'{value} percentage points (95 % interval {low} to {high})'
 
 
 def _used(card: Card) -> str:

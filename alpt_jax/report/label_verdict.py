@@ -139,17 +139,48 @@ def _harder(card) -> str:
 
 
 def _what_helps(card) -> str:
-  """More labels or something else, where only this one model is there to tell."""
-  known, new = card['accuracy']['trained_on'], card['accuracy']['audit']['value']
-  if known is None:
-    return 'Whether more labels would help is not known; --curve would tell.'
-  gap = known - new
-  if gap >= _MUCH:
+  """More labels, more sources or something else: from runs with fewer, or a hint."""
+  curve = card['curve']
+  return _from_curve(curve) if curve else _from_own_labels(card['accuracy'])
+
+
+def _from_curve(curve) -> str:
+  names = {'more_labels': 'more labels', 'sources': 'sources'}
+  gains = {names[key]: curve[key] for key in names if curve[key]}
+  if not gains:
+    return (
+      'Whether more labels or sources would help is not known: the runs of --curve '
+      'have fewer than three draws of the labels in common.'
+    )
+  shown = {name: gain for name, gain in gains.items() if gain['low'] > 0}
+  if not shown:
+    return f'Neither {" nor ".join(gains)} were shown to help.'
+  said = ', '.join(f'{name} {_gained(gain)}' for name, gain in shown.items())
+  others = [name for name in gains if name not in shown]
+  best, *rest = sorted(shown, key=lambda name: -shown[name]['value'])
+  if rest and gains[best]['low'] <= gains[rest[0]]['high']:
+    return f'Both help, which more is not shown: {said}.'
+  if rest:
+    return f'{best.capitalize()} would help most: {said}.'
+  unshown = f' That {others[0]} help is not shown.' if others else ''
+  return f'{best.capitalize()} would help: {_gained(shown[best])}.{unshown}'
+
+
+def _gained(gain) -> str:
+  """'+3.2 points (1.1 to 5.3)'."""
+  value, low, high = (f'{100 * gain[key]:.3g}' for key in ('value', 'low', 'high'))
+  return f'+{value} points ({low} to {high})'
+
+
+def _from_own_labels(accuracy) -> str:
+  known, new = accuracy['trained_on'], accuracy['audit']['value']
+  gap = None if known is None else known - new
+  if gap is not None and gap >= _MUCH:
     return (
       f'It knows its own labels better ({percent(known)}) than new ones '
       f'({percent(new)}): more labels are likely to help.'
     )
-  if gap <= _LITTLE:
+  if gap is not None and gap <= _LITTLE:
     return (
       f'It is no better on the labels that it learnt from ({percent(known)}) than on '
       f'new ones ({percent(new)}): train longer, a larger model or more sources; or '
