@@ -1,8 +1,8 @@
 """Recordings of games as a stranger would have them: videos, and a few known actions.
 
-  FOLDER/videos/<game>/clip00.mp4   60 frames a second, the console's colours and size
-  FOLDER/videos/<game>/clip00.csv   what was pressed, where that was written down
-  FOLDER/truth/<game>/clip00.csv    what was pressed, all of it
+  recordings/videos/<game>/clip00.mp4   60 frames a second, as on the console
+  recordings/videos/<game>/clip00.csv   what was pressed, where that was written down
+  recordings/truth/<game>/clip00.csv    what was pressed, all of it
 
 A clip is what was played in a row, and ends with the game or where it is long enough.
 The console is played by scripts (`envs/atari_demonstrators.py`), as a person plays it:
@@ -12,16 +12,17 @@ an action is held for some frames, and nothing is repeated by chance.
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from alpt_jax import specs
+from alpt_jax.data.pool import whole_folder
 from alpt_jax.envs.atari import Atari
 from alpt_jax.envs.atari_demonstrators import EpsilonScript, epsilon_schedule
 
-VIDEOS, TRUTH = 'videos', 'truth'
+RECORDINGS, VIDEOS, TRUTH = 'recordings', 'videos', 'truth'
 # The console's, of televisions in the Americas.
 FRAME_RATE = 60
 # Frames: a game goes on until it is over.
@@ -65,6 +66,24 @@ class _Clip:
     return -(-len(self.actions) // HELD)
 
 
+def record_games(
+  demos: Sequence[DemoGame], folder: pathlib.Path, say: Callable[[str], Any] = print
+) -> None:
+  """Records games into a folder that is complete or not there; one that is stays.
+
+  Args:
+    demos: the games.
+    folder: of the videos and the truth.
+    say: as in `record_game`.
+  """
+  if folder.exists():
+    say(f'{folder}: recorded before')
+    return
+  with whole_folder(folder) as partial:
+    for demo in demos:
+      record_game(demo, partial, say)
+
+
 def record_game(
   demo: DemoGame, folder: pathlib.Path, say: Callable[[str], Any] = print
 ) -> None:
@@ -72,7 +91,7 @@ def record_game(
 
   Args:
     demo: what to play.
-    folder: of the demo; what it has of this game is written over.
+    folder: that gets `videos` and `truth`.
     say: receives a line for each clip.
   """
   from alpt_jax.data.video_writing import write_video  # may be missing its package
@@ -88,8 +107,8 @@ def record_game(
     clips.append(clip)
     num_done = sum(clip.num_steps for clip in clips)
     say(
-      f'{videos / name}.mp4: {num_frames:,} frames; {num_done:,} of '
-      f'{demo.num_steps:,} decisions of {demo.game} recorded'
+      f'{demo.game}: {name}.mp4, {num_frames:,} frames; {num_done:,} of '
+      f'{demo.num_steps:,} decisions recorded'
     )
   for number, (clip, told) in enumerate(zip(clips, _told(demo, clips), strict=True)):
     _write_table(videos / f'clip{number:02d}.csv', clip, told)

@@ -90,13 +90,23 @@ def units_of(
   names, by_recording = np.unique(recordings, return_inverse=True)
   if FEWEST_UNITS <= len(names) < num_recordings:
     return Units(by_recording, 'recording')
+  return Units(stretches_of(episodes, steps, segment_length), 'stretch')
+
+
+def stretches_of(episodes, steps, segment_length: int) -> np.ndarray:
+  """`[n]` int64, the number of the stretch that each transition is of, from 0.
+
+  Args:
+    episodes, steps, segment_length: as in `units_of`.
+  """
+  episodes, steps = np.asarray(episodes), np.asarray(steps)
   starts = np.ones(len(steps), bool)
   starts[1:] = (episodes[1:] != episodes[:-1]) | (steps[1:] != steps[:-1] + 1)
   if segment_length:
     places = np.arange(len(steps))
     begin = np.maximum.accumulate(np.where(starts, places, 0))
     starts |= (places - begin) % segment_length == 0
-  return Units(np.cumsum(starts) - 1, 'stretch')
+  return np.cumsum(starts) - 1
 
 
 def design_effect(right, units) -> Effect:
