@@ -13,7 +13,6 @@ from alpt_jax.experiment import models
 from alpt_jax.experiment.models import Origin, State, Steps
 from alpt_jax.labelling.labeller import Labeller, make_labeller
 from alpt_jax.methods import IDM, POLICY
-from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints, digest
 
@@ -96,27 +95,20 @@ def labeller_of(trained: Trained, place: str | pathlib.Path) -> Labeller:
   )
 
 
-def load_player(
-  workdir: str | pathlib.Path,
-  step: int | None = None,
-  mesh: Mesh | None = None,
-  spec: EnvironmentSpec | None = None,
-) -> Player:
-  """The policy of a run's checkpoint.
+def player_of(trained: Trained, place: str | pathlib.Path) -> Player:
+  """The policy of a checkpoint, for the target of its run.
 
   Args:
-    workdir, step, mesh: as in `load`.
-    spec: of the environment that is played; default the run's target.
+    trained: the checkpoint.
+    place: how the message names its run.
 
   Raises:
-    UserError: as `load`, or the run trains none.
+    UserError: the run trains none.
   """
-  trained = load(workdir, step, mesh)
   origin = trained.origin
-  _check_has(origin, POLICY, workdir)
-  spec = spec or origin.environment
+  _check_has(origin, POLICY, place)
   return models.player(
-    trained.steps, trained.state, origin.config, origin.vocabulary, spec
+    trained.steps, trained.state, origin.config, origin.vocabulary, origin.environment
   )
 
 
