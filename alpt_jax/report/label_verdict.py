@@ -152,18 +152,22 @@ def _from_curve(curve) -> str:
       'Whether more labels or sources would help is not known: the runs of --curve '
       'have fewer than three draws of the labels in common.'
     )
-  shown = {name: gain for name, gain in gains.items() if gain['low'] > 0}
+  shown = sorted(
+    (name for name, gain in gains.items() if gain['low'] > 0),
+    key=lambda name: -gains[name]['value'],
+  )
+  if not shown and len(gains) == 2:
+    return 'Neither more labels nor sources were shown to help.'
   if not shown:
-    return f'Neither {" nor ".join(gains)} were shown to help.'
-  said = ', '.join(f'{name} {_gained(gain)}' for name, gain in shown.items())
-  others = [name for name in gains if name not in shown]
-  best, *rest = sorted(shown, key=lambda name: -shown[name]['value'])
+    return f'That {", ".join(gains)} would help is not shown.'
+  said = ', '.join(f'{name} {_gained(gains[name])}' for name in shown)
+  best, *rest = shown
   if rest and gains[best]['low'] <= gains[rest[0]]['high']:
     return f'Both help, which more is not shown: {said}.'
   if rest:
     return f'{best.capitalize()} would help most: {said}.'
-  unshown = f' That {others[0]} help is not shown.' if others else ''
-  return f'{best.capitalize()} would help: {_gained(shown[best])}.{unshown}'
+  others = ''.join(f' That {name} help is not shown.' for name in gains if name != best)
+  return f'{best.capitalize()} would help: {_gained(gains[best])}.{others}'
 
 
 def _gained(gain) -> str:
