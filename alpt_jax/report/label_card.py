@@ -58,7 +58,7 @@ def build(folder: str | os.PathLike) -> pathlib.Path:
     section('Where it is most sure', *show_moments(folder, moments['most'], MOST)),
     section('Recordings that it is least sure of', *_recordings(card)),
     section('What more labels, or sources, would bring', *_gains(card['curve'])),
-    section('What was used', _used(card)),
+    section('What was used', *_used(card)),
   ]
   return replace_file(folder / PAGE, document(title, body).encode())
 
@@ -294,16 +294,19 @@ def _points(gain: Card) -> str:
   return f'{value} percentage points (95 % interval {low} to {high})'
 
 
-def _used(card: Card) -> str:
+def _used(card: Card) -> list[str]:
   used = {
     'model': card['run'],
-    'step': f'{card["step"]:,}',
-    'dataset': card['data'],
+    'data': card['data'],
     'temperature': f'{card["temperature"]["value"]:.4g}',
     **card['identity'],
     **card['versions'],
   }
-  return _table(['', 'value'], [[key, str(used[key])] for key in used], 2)
+  said = (
+    'Codes of 16 letters and digits stand for content: the same code, the same files.'
+  )
+  cells = [[key, str(value)] for key, value in used.items()]
+  return [_table(['', 'value'], cells, 2), paragraph(said)]
 
 
 def _table(head: Sequence[str], cells: Sequence[Sequence[str]], num_words=0) -> str:

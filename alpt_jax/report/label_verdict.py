@@ -94,8 +94,8 @@ def _sureness(card) -> str:
   is_small = error <= max(_SMALL_ERROR, _FLOORS * floor)
   return (
     f'A confidence can{"" if is_small else "not"} be taken at its word: it is off by '
-    f'{percent(error)} on average; with so few labels a perfect one would seem to be '
-    f'off by {percent(floor)}.'
+    f'{error:.3f} on average; with so few held-back actions a perfect one would seem '
+    f'to be off by {floor:.3f}.'
   )
 
 
@@ -109,7 +109,7 @@ def _level(card) -> str:
     return (
       f'With {_flag(row["at_least"])}, {percent(row["share_of_unlabelled"])} of the '
       f'actions that were not recorded keep a label, at least {percent(_WANTED)} of '
-      'them right.'
+      'them right, if they are like those held back.'
     )
   return f'At no confidence are {percent(_WANTED)} shown to be right.'
 
