@@ -33,6 +33,7 @@ def card(**changes):
     'per_action': [{'name': 'up', 'audited': 20}, {'name': 'down', 'audited': 480}],
     'shift': {'unlabelled': 0.8, 'audit': 0.82, 'standard_error': 0.01},
     'recordings_least_sure': [],
+    'curve': None,
   }
   return made | changes
 

@@ -146,15 +146,18 @@ def label_dataset(choice: LabelChoice, say: Say = print) -> None:
       )
       return
     files.finish()
-  for line in files.summary():
+    verdict = _write_card(work) if choice.card else []
+  for line in (*files.summary(), *verdict):
     say(line)
-  if choice.card:
-    from alpt_jax.experiment.label_card import PAGE, write_label_card  # draws pictures
 
-    card = write_label_card(choice.out, pool, choice.data, choice.curve)
-    for sentence in card['verdict']:
-      say(sentence)
-    say(f'all of it: {choice.out / PAGE}')
+
+def _write_card(work: _Work) -> list[str]:
+  """Writes the label card; what it says in short, and where it is."""
+  from alpt_jax.experiment import label_card  # which draws pictures
+
+  out, choice = work.choice.out, work.choice
+  card = label_card.write_label_card(out, work.known.pool, choice.data, choice.curve)
+  return [*card['verdict'], f'all of it: {out / label_card.PAGE}']
 
 
 def _open(choice: LabelChoice) -> _Work:

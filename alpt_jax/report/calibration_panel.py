@@ -27,13 +27,13 @@ def draw_calibration_panel(figure, calibration: Mapping[str, Any]) -> None:
   figure.suptitle(_TITLE, x=0.01, ha='left', weight='bold', fontsize=12)
   above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
   above.plot([0, 1], [0, 1], color=GREY, linestyle='--', linewidth=1)
-  above.annotate(
+  above.text(
+    0.02,
+    0.04,  # where hardly a guess is so unsure
     'as sure as right',
-    (0.27, 0.27),
-    (0, 5),
-    textcoords='offset points',
     rotation=45,
     rotation_mode='anchor',
+    transform_rotates_text=True,
     color=GREY,
     fontsize=9,
   )

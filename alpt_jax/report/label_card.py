@@ -14,9 +14,10 @@ from alpt_jax.report import curves
 from alpt_jax.report.grid import Grid
 from alpt_jax.report.label_verdict import interval, with_interval
 from alpt_jax.report.measures import percent
+from alpt_jax.report.moments import LEAST, MOST, show_moments
 from alpt_jax.report.run_files import read_object
 from alpt_jax.report.tables import replace_file
-from alpt_jax.report.web_page import document, embedded, image, paragraph, section
+from alpt_jax.report.web_page import document, image, paragraph, section
 
 CARD, PAGE = 'label_card.json', 'label_card.html'
 
@@ -53,11 +54,11 @@ def build(folder: str | os.PathLike) -> pathlib.Path:
     section('What is taken for what', *_confusion(card)),
     section('Can a confidence be taken at its word?', *_calibration(card)),
     section('Keeping only what it is sure of', *_coverage(card)),
-    section('Where it is least sure', *_moments(folder, moments['least'], _LEAST)),
-    section('Where it is most sure', *_moments(folder, moments['most'], _MOST)),
+    section('Where it is least sure', *show_moments(folder, moments['least'], LEAST)),
+    section('Where it is most sure', *show_moments(folder, moments['most'], MOST)),
     section('Recordings that it is least sure of', *_recordings(card)),
     section('What more labels, or sources, would bring', *_gains(card['curve'])),
-    section('What was used', _used(card)),
+    section('What was used', *_used(card)),
   ]
   return replace_file(folder / PAGE, document(title, body).encode())
 
@@ -250,50 +251,6 @@ def _coverage(card: Card) -> list[str]:
   return [_table(head, cells), paragraph(said)]
 
 
-_LEAST = 'The guesses that it is least sure of, at most one of a stretch'
-_MOST = 'The surest guess of each action'
-
-
-def _moments(folder: pathlib.Path, moments: Sequence[Card], what: str) -> list[str]:
-  if not moments:
-    return [
-      paragraph('Every action of this dataset was recorded: nothing was guessed.')
-    ]
-  said = f'{what}. '
-  if moments[0]['strip']:
-    said += (
-      'Time runs to the right; the action is taken between the two outlined frames, '
-      'from "before" to "after".'
-    )
-  else:
-    said += 'Observations here are numbers: those that change are named.'
-  figures = []
-  for place, moment in enumerate(moments):
-    picture = ''
-    if moment['strip']:
-      content = (folder / moment['strip']).read_bytes()
-      picture = embedded(content, 'png', f'frames around {moment["place"]}')
-    caption = html.escape(_caption(moment))
-    figures.append(
-      f'<figure><figcaption>{place + 1}. {caption}</figcaption>{picture}</figure>'
-    )
-  return [paragraph(said), f'<div class="strips">{"".join(figures)}</div>']
-
-
-def _caption(moment: Card) -> str:
-  said = f'{moment["place"]}: {moment["guess"]}, {percent(moment["confidence"])} sure'
-  if moment['second']:
-    said += f'; second guess {moment["second"]}'
-  if not moment['is_kept']:
-    said += '; left without an action'
-  if moment['truth']:
-    is_right = moment['truth'] == moment['guess']
-    said += f'; the truth: {moment["truth"]} ({"right" if is_right else "WRONG"})'
-  if moment['changes']:
-    said += f'. {moment["changes"]}'
-  return said
-
-
 def _recordings(card: Card) -> list[str]:
   if not card['recordings_least_sure']:
     return []
@@ -337,16 +294,19 @@ def _points(gain: Card) -> str:
   return f'{value} percentage points (95 % interval {low} to {high})'
 
 
-def _used(card: Card) -> str:
+def _used(card: Card) -> list[str]:
   used = {
     'model': card['run'],
-    'step': f'{card["step"]:,}',
-    'dataset': card['data'],
+    'data': card['data'],
     'temperature': f'{card["temperature"]["value"]:.4g}',
     **card['identity'],
     **card['versions'],
   }
-  return _table(['', 'value'], [[key, str(used[key])] for key in used], 2)
+  said = (
+    'Codes of 16 letters and digits stand for content: the same code, the same files.'
+  )
+  cells = [[key, str(value)] for key, value in used.items()]
+  return [_table(['', 'value'], cells, 2), paragraph(said)]
 
 
 def _table(head: Sequence[str], cells: Sequence[Sequence[str]], num_words=0) -> str:

@@ -94,8 +94,8 @@ def _sureness(card) -> str:
   is_small = error <= max(_SMALL_ERROR, _FLOORS * floor)
   return (
     f'A confidence can{"" if is_small else "not"} be taken at its word: it is off by '
-    f'{percent(error)} on average; with so few labels a perfect one would seem to be '
-    f'off by {percent(floor)}.'
+    f'{error:.3f} on average; with so few held-back actions a perfect one would seem '
+    f'to be off by {floor:.3f}.'
   )
 
 
@@ -109,7 +109,7 @@ def _level(card) -> str:
     return (
       f'With {_flag(row["at_least"])}, {percent(row["share_of_unlabelled"])} of the '
       f'actions that were not recorded keep a label, at least {percent(_WANTED)} of '
-      'them right.'
+      'them right, if they are like those held back.'
     )
   return f'At no confidence are {percent(_WANTED)} shown to be right.'
 
@@ -152,18 +152,22 @@ def _from_curve(curve) -> str:
       'Whether more labels or sources would help is not known: the runs of --curve '
       'have fewer than three draws of the labels in common.'
     )
-  shown = {name: gain for name, gain in gains.items() if gain['low'] > 0}
+  shown = sorted(
+    (name for name, gain in gains.items() if gain['low'] > 0),
+    key=lambda name: -gains[name]['value'],
+  )
+  if not shown and len(gains) == 2:
+    return 'Neither more labels nor sources were shown to help.'
   if not shown:
-    return f'Neither {" nor ".join(gains)} were shown to help.'
-  said = ', '.join(f'{name} {_gained(gain)}' for name, gain in shown.items())
-  others = [name for name in gains if name not in shown]
-  best, *rest = sorted(shown, key=lambda name: -shown[name]['value'])
+    return f'That {", ".join(gains)} would help is not shown.'
+  said = ', '.join(f'{name} {_gained(gains[name])}' for name in shown)
+  best, *rest = shown
   if rest and gains[best]['low'] <= gains[rest[0]]['high']:
     return f'Both help, which more is not shown: {said}.'
   if rest:
     return f'{best.capitalize()} would help most: {said}.'
-  unshown = f' That {others[0]} help is not shown.' if others else ''
-  return f'{best.capitalize()} would help: {_gained(shown[best])}.{unshown}'
+  others = ''.join(f' That {name} help is not shown.' for name in gains if name != best)
+  return f'{best.capitalize()} would help: {_gained(gains[best])}.{others}'
 
 
 def _gained(gain) -> str:
