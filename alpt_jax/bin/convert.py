@@ -1,7 +1,9 @@
-"""Makes a dataset of recordings: of videos, or of another dataset in another form.
+"""Makes a dataset of recordings: of videos, of arrays, or of another dataset.
 
   python -m alpt_jax.bin.convert --data=VIDEOS --out=DIR
   python -m alpt_jax.bin.convert --data=VIDEOS --out=DIR --frame_skip=4 --max_pool
+  python -m alpt_jax.bin.convert --data=FILE.npz --out=DIR
+  python -m alpt_jax.bin.convert --data=minari:own/game-v0 --out=DIR
   python -m alpt_jax.bin.convert --data=DATASET --out=DIR
   python -m alpt_jax.bin.convert --data=DIR/Asterix --out=DIR --runs=1,2 --reward_lead=1
 
@@ -24,6 +26,9 @@ frame. `end` is `terminal` or `cut` on the last frame of an episode; the next fr
 begins another. Folders of videos in --data are several games, each converted to its own
 folder in --out. What cannot be read is named with file and line and ends the
 conversion, or is left out with --keep_going.
+
+Arrays: an .npz file of observations, actions (-1: not known), rewards, terminals and
+timeouts (alpt_jax/data/arrays.py), or a Minari dataset with named or numbered actions.
 
 Datasets: a pool, a packed set, RLDS files, files of RL Unplugged: whatever training
 reads. Their rewards are written as they were recorded, unless --reward_lead=1, or -1
@@ -52,7 +57,9 @@ from absl import flags
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import cli, conversion, conversion_flags
 
-_DATA = flags.DEFINE_string('data', None, 'Folder of videos, or of a dataset.')
+_DATA = flags.DEFINE_string(
+  'data', None, 'Folder of videos or of a dataset, .npz file, or minari:ID.'
+)
 _OUT = flags.DEFINE_string('out', None, 'Folder to write; must not exist.')
 _FORM = flags.DEFINE_enum(
   'form',

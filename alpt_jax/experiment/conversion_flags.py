@@ -13,41 +13,46 @@ from absl import flags
 
 from alpt_jax.errors import Incomplete, UserError
 from alpt_jax.experiment import conversion, datasets
+from alpt_jax.experiment.array_conversion import MINARI, convert_arrays
 from alpt_jax.experiment.conversion import Say
 from alpt_jax.experiment.video_choice import VideoChoice
 from alpt_jax.experiment.video_games import holds_recordings
 
-_VIDEOS = (
+_ARRAYS = (
   'environment',
   'actions',
-  'size',
-  'color',
   'frame_skip',
   'max_pool',
   'fps',
+  'max_episode_steps',
+  'return_range',
+  'rlds',
+)
+_VIDEOS = (
+  *_ARRAYS,
+  'size',
+  'color',
   'separator',
   'first_frame',
   'mixed',
   'end',
-  'max_episode_steps',
-  'return_range',
-  'rlds',
   'keep_going',
 )
+_NEITHER = 'neither'
 _SHARDS = ('runs', 'checkpoints', 'reward_lead', 'skip_bad_shards')
 
 flags.DEFINE_string(
   'environment',
   None,
-  'Videos: name of the game, own/<name>, or atari/<Game> for a recording of the '
-  "emulator's own screens at 60 frames a second, which takes that game's actions, "
-  'frame skip, max-pool and size and can be played. Default: own/<folder>.',
+  'Videos, arrays: name of the game, own/<name>, or atari/<Game> for a recording of '
+  "the emulator's own screens at 60 frames a second, which takes that game's actions, "
+  'frame skip, max-pool and size and can be played. Default: own/<folder or file>.',
 )
 flags.DEFINE_list(
   'actions',
   None,
-  'Videos: the names of all actions, in this order; others are refused. Default: '
-  'those in the tables, sorted.',
+  'Videos, arrays: the names of all actions, in this order; others are refused. '
+  "Default: those in the tables, sorted; an .npz's own, or made up by number.",
 )
 flags.DEFINE_string(
   'size',
@@ -57,20 +62,23 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool('color', False, 'Videos: three channels instead of grey.')
 flags.DEFINE_integer(
-  'frame_skip', None, 'Videos: frames of a step, which has one action. Default: 1.'
+  'frame_skip',
+  None,
+  'Videos: frames of a step, which has one action. Of arrays it says how they were '
+  'recorded. Default: 1.',
 )
 flags.DEFINE_bool(
   'max_pool',
   None,
-  "Videos: see the maximum of a step's last two frames, for games that flicker. "
-  'Default: no.',
+  "Videos: see the maximum of a step's last two frames, for games that flicker. Of "
+  'arrays it says how they were recorded. Default: no.',
 )
 flags.DEFINE_float(
   'fps',
   0,
   'Videos: hold each frame until the next is due, at so many a second; for a varying '
-  'rate, or recordings of several. Of pictures it says how fast they come. 0: as they '
-  'come.',
+  'rate, or recordings of several. Of pictures and arrays it says how fast they '
+  'came. 0: as they come.',
 )
 flags.DEFINE_string('separator', ',', "Videos: of a table's cells; a tab is \\t.")
 flags.DEFINE_integer(
@@ -91,16 +99,18 @@ flags.DEFINE_enum(
   'over.',
 )
 flags.DEFINE_integer(
-  'max_episode_steps', 27_000, 'Videos: cut an episode after so many steps.'
+  'max_episode_steps',
+  27_000,
+  'Videos, arrays: cut an episode after so many steps.',
 )
 flags.DEFINE_list(
   'return_range',
   None,
-  'Videos: low,high of the returns-to-go of rewards clipped to [-1, 1]. Default: '
-  "-20,100, the Atari games'.",
+  'Videos, arrays: low,high of the returns-to-go of rewards clipped to [-1, 1]. '
+  "Default: -20,100, the Atari games'.",
 )
 flags.DEFINE_bool(
-  'rlds', True, 'Videos: also write RLDS files, which needs TensorFlow.'
+  'rlds', True, 'Videos, arrays: also write RLDS files, which needs TensorFlow.'
 )
 flags.DEFINE_bool(
   'keep_going',
@@ -138,11 +148,13 @@ class Kind(NamedTuple):
 def kinds() -> Sequence[Kind]:
   """All kinds; the first whose `holds_fn` says so counts, the last is what is none."""
   return (
+    Kind('a Minari dataset', _is_minari, _ARRAYS, _convert_arrays),
+    Kind('an .npz file', _is_npz, _ARRAYS, _convert_arrays),
     Kind('files of RL Unplugged', datasets.holds_shards, _SHARDS, _convert_recorded),
     Kind('a dataset with RLDS files', _is_rlds, ('guesses',), _convert_recorded),
     Kind('a pool or a packed set', _is_dataset, (), _convert_recorded),
     Kind('a folder of videos', holds_recordings, _VIDEOS, _convert_videos),
-    Kind('neither', lambda data: True, (*_VIDEOS, *_SHARDS, 'guesses'), _refuse),
+    Kind(_NEITHER, lambda data: True, (*_VIDEOS, *_SHARDS, 'guesses'), _refuse),
   )
 
 
@@ -153,13 +165,22 @@ def kind_of(data: str) -> Kind:
     UserError: a flag that is given is about another kind.
   """
   kind = next(each for each in kinds() if each.holds_fn(data))
-  for other in kinds():
-    for flag in other.flags:
-      if flags.FLAGS[flag].present and flag not in kind.flags:
-        raise UserError(
-          f'--{flag}: is about {other.name}, {data} is {kind.name}. Leave it away.'
-        )
+  others = [each for each in kinds() if each is not kind and each.name != _NEITHER]
+  for flag in dict.fromkeys(flag for each in others for flag in each.flags):
+    if flags.FLAGS[flag].present and flag not in kind.flags:
+      about = ', '.join(each.name for each in others if flag in each.flags)
+      raise UserError(
+        f'--{flag}: is about {about}; {data} is {kind.name}. Leave it away.'
+      )
   return kind
+
+
+def _is_minari(data: str) -> bool:
+  return data.startswith(MINARI)
+
+
+def _is_npz(data: str) -> bool:
+  return data.endswith('.npz')
 
 
 def _is_dataset(data: str) -> bool:
@@ -211,6 +232,12 @@ def _convert_videos(
       f'{data}: {num_left_out} {"input was" if num_left_out == 1 else "inputs were"} '
       f'left out, each named above; {out} holds the others.'
     )
+
+
+def _convert_arrays(
+  data: str, out: pathlib.Path, form: str, say: Say, command: str
+) -> None:
+  convert_arrays(data, out, form, video_choice(), say, command)
 
 
 def video_choice() -> VideoChoice:

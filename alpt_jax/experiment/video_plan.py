@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from alpt_jax import returns, specs
+from alpt_jax import specs
+from alpt_jax.data.checks import check_returns
 from alpt_jax.data.clip import Clip, check_alike, check_fits
-from alpt_jax.data.video_steps import RecordingSteps, StepChoice, Steps, steps_of
+from alpt_jax.data.video_steps import RecordingSteps, StepChoice, steps_of
 from alpt_jax.data.video_table import (
   Table,
   TableChoice,
@@ -19,7 +20,7 @@ from alpt_jax.data.video_table import (
   spellings,
 )
 from alpt_jax.errors import UserError
-from alpt_jax.experiment.video_choice import ATARI, OWN, VideoChoice, shown
+from alpt_jax.experiment.video_choice import ATARI, OWN, VideoChoice
 from alpt_jax.experiment.video_games import Game, Omissions, Recording, reading
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
 
@@ -183,21 +184,10 @@ def _steps(each: Opened, spec: EnvironmentSpec, choice: VideoChoice) -> Recordin
     place = f'{each.recording.path}, episode {number} (frames {steps.shown[0]} to '
     place += f'{steps.shown[-1]})'
     if is_own:  # what Atari's range cannot show is clipped, as in RL Unplugged
-      _check_returns(place, steps, spec.return_range)
+      check_returns(steps.rewards, spec.return_range, place)
     if choice.rlds:
       _check_record(place, len(steps.shown), spec)
   return found
-
-
-def _check_returns(place: str, steps: Steps, return_range: tuple[int, int]) -> None:
-  found = returns.returns_to_go(returns.clip_rewards(steps.rewards)).round()
-  low, high = min(found.min(), return_range[0]), max(found.max() + 1, return_range[1])
-  if (low, high) != return_range:
-    raise UserError(
-      f'{place}: returns of rewards clipped to [-1, 1] are {found.min():.0f} to '
-      f'{found.max():.0f}, --return_range is {shown(return_range)}. Pass '
-      f'--return_range={low:.0f},{high:.0f}.'
-    )
 
 
 def _check_record(place: str, num_moments: int, spec: EnvironmentSpec) -> None:
@@ -211,17 +201,25 @@ def _check_record(place: str, num_moments: int, spec: EnvironmentSpec) -> None:
     )
 
 
+def patch_notes(spec: EnvironmentSpec) -> list[str]:
+  """That models do not see all of a picture, where they do not."""
+  if spec.observation.kind != 'image':
+    return []
+  height, width, _ = spec.observation.shape
+  if not height % _PATCH and not width % _PATCH:
+    return []
+  seen = f'{height - height % _PATCH}x{width - width % _PATCH}'
+  return [
+    f'{spec.name}: models see {seen} of {height}x{width} pixels, as their patches are '
+    f'{_PATCH}x{_PATCH}: sides of multiples of {_PATCH} (--size) lose nothing.'
+  ]
+
+
 def _notes(spec: EnvironmentSpec, opened: list[Opened]) -> list[str]:
   """What a reader should know of a game, one line each."""
   tables = [each.table for each in opened if each.table]
   notes = [note for table in tables for note in table.notes]
-  height, width, _ = spec.observation.shape
-  if height % _PATCH or width % _PATCH:
-    seen = f'{height - height % _PATCH}x{width - width % _PATCH}'
-    notes.append(
-      f'{spec.name}: models see {seen} of {height}x{width} pixels, as their patches '
-      f'are {_PATCH}x{_PATCH}: a --size of multiples of {_PATCH} loses nothing.'
-    )
+  notes += patch_notes(spec)
   rate = spec.protocol.frame_rate
   if spec.name.startswith(ATARI) and rate and abs(rate / _CONSOLE_RATE - 1) > 0.01:
     notes.append(
