@@ -5,6 +5,7 @@ Every one is refused before anything is written, or left out where that is asked
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -429,4 +430,11 @@ def test_a_table_that_may_not_be_read_is_said(clips, monkeypatch):
   assert said() == (
     'clips/good.csv: cannot be read (Permission denied). Look after its permissions or '
     'the disk, or remove it.'
+  )
+
+
+def test_without_pyav_nothing_is_left_out(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'av', None)
+  assert said(keep_going=True) == (
+    "videos need PyAV. Run: pip install 'alpt-jax[video]'"
   )

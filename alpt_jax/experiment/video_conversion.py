@@ -12,8 +12,8 @@ from alpt_jax.experiment.conversion import Say
 from alpt_jax.experiment.dataset_folder import check_rlds_can_be_written
 from alpt_jax.experiment.video_choice import VideoChoice, settled
 from alpt_jax.experiment.video_dataset import GameSummary, GameWriter, Progress
-from alpt_jax.experiment.video_games import LeftOut, Omissions, find_games
-from alpt_jax.experiment.video_plan import plan_game, spelling_notes
+from alpt_jax.experiment.video_games import Game, LeftOut, Omissions, find_games
+from alpt_jax.experiment.video_plan import PlannedGame, plan_game, spelling_notes
 
 
 class Summary(NamedTuple):
@@ -48,24 +48,20 @@ def convert_videos(
     command: that which was typed, for the card.
 
   Raises:
-    UserError: something cannot be read or does not fit, and is not to be left out; or
-      nothing is left.
+    UserError: PyAV or TensorFlow is missing; something cannot be read or does not fit,
+      and is not to be left out; or nothing is left.
     RunFailed: the disk is full.
   """
   if out.exists():
     raise UserError(f'{out}: exists. Remove it, or convert into another folder.')
+  from alpt_jax.data import video  # may be missing its package
+
   choice = settled(choice or VideoChoice())
+  versions = video.versions()
   omissions = Omissions(choice.keep_going, say)
   folder = pathlib.Path(data)
   games = find_games(folder, omissions, say)
-  if choice.environment and len(games) > 1:
-    names = ', '.join(game.name for game in games)
-    raise UserError(
-      f'--environment: names one game, found {len(games)} in {folder} ({names}). '
-      'Convert each apart, or leave it away.'
-    )
-  planned = [plan_game(game, choice, omissions) for game in games]
-  planned = [game for game in planned if game is not None and game.recordings]
+  planned = _planned(folder, games, choice, omissions, say)
   if planned and choice.rlds:
     check_rlds_can_be_written()
   progress, summaries = Progress(planned, say), []
@@ -74,7 +70,7 @@ def convert_videos(
       for game in planned:
         is_alone = game.game.folder == folder
         place = partial if is_alone else partial / game.game.folder.name
-        writer = GameWriter(game, choice, omissions, progress, say)
+        writer = GameWriter(game, choice, omissions, progress, say, versions)
         if summary := writer.write(place, form, command):
           summaries.append(summary)
       if not summaries:
@@ -86,6 +82,31 @@ def convert_videos(
   for line in _last_lines(out, summaries, names):
     say(line)
   return Summary(tuple(summaries), tuple(omissions.left_out), names)
+
+
+def _planned(
+  folder: pathlib.Path,
+  games: Sequence[Game],
+  choice: VideoChoice,
+  omissions: Omissions,
+  say: Say,
+) -> list[PlannedGame]:
+  """Games of which there is something to convert."""
+  if choice.environment and len(games) > 1:
+    names = ', '.join(game.name for game in games)
+    raise UserError(
+      f'--environment: names one game, found {len(games)} in {folder} ({names}). '
+      'Convert each apart, or leave it away.'
+    )
+  for game in games:
+    tables = sum(each.table is not None for each in game.recordings)
+    found = _many(len(game.recordings), 'recording'), _many(tables, 'table')
+    say(f'{game.folder}: {" and ".join(found)} of actions; looking at them all first.')
+  planned = [plan_game(game, choice, omissions) for game in games]
+  planned = [game for game in planned if game is not None and game.recordings]
+  for note in (note for game in planned for note in game.notes):
+    say(note)
+  return planned
 
 
 def _last_lines(

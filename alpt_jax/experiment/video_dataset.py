@@ -87,6 +87,7 @@ class GameWriter:
   omissions: Omissions
   progress: Progress
   say: Say
+  versions: dict[str, str]  # of what decodes
 
   def __post_init__(self):
     self._kept: list[PlannedRecording] = []
@@ -100,8 +101,6 @@ class GameWriter:
       place.rmdir()
       return None
     spec, notes = self.game.spec, self.game.notes
-    for note in notes:
-      self.say(note)
     pool = write_dataset(
       place,
       form,
@@ -163,8 +162,6 @@ class GameWriter:
     return np.memmap(scratch, np.uint8, 'r', shape=shape)
 
   def _described(self, command: str, notes: Sequence[str]) -> dict[str, Any]:
-    from alpt_jax.data.video import versions  # may be missing its package
-
     folder = self.game.game.folder
     recordings, first = [], 0
     for planned in self._kept:
@@ -175,7 +172,7 @@ class GameWriter:
       'command': command,
       'game': self.game.spec.name,
       'protocol': self.game.spec.protocol.to_dict(),
-      'versions': versions(),
+      'versions': self.versions,
       'recordings': recordings,
       'left_out': [
         {'file': f'{path.relative_to(folder)}', 'line': each.line, 'why': each.why}

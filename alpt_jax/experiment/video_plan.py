@@ -30,6 +30,8 @@ _PATCH = 14
 _CONSOLE_RATE = 60
 # Written at their default bit rates they lose small things that move (docs).
 _LOSSY = ('mpeg4', 'msmpeg4v2', 'msmpeg4v3', 'mpeg1video', 'mpeg2video', 'flv1')
+# Ours: a share of steps with several actions above which it may be no accident.
+_MANY_MIXED = 0.1
 # An episode of RLDS is one record of Protocol Buffers, which end at 2 GB.
 _LARGEST_RECORD = 2 << 30
 
@@ -89,7 +91,8 @@ def plan_game(
         recordings.append(
           PlannedRecording(each.recording, each.clip, each.longest_hold, steps)
         )
-    return PlannedGame(game, spec, recordings, _notes(spec, opened))
+    notes = [*_notes(spec, opened), *_mixed_note(spec, recordings, choice)]
+    return PlannedGame(game, spec, recordings, notes)
   return None
 
 
@@ -244,6 +247,21 @@ def _notes(spec: EnvironmentSpec, opened: list[Opened]) -> list[str]:
       'that datasets of another pace are told apart.'
     )
   return notes
+
+
+def _mixed_note(
+  spec: EnvironmentSpec, recordings: list[PlannedRecording], choice: VideoChoice
+) -> list[str]:
+  """Many steps of several actions may be those of another frame skip."""
+  with_table = [each.steps for each in recordings if each.recording.table]
+  num_steps = sum(len(part.actions) for each in with_table for part in each.episodes)
+  num_mixed = sum(each.num_mixed for each in with_table)
+  if not num_mixed or num_mixed < _MANY_MIXED * num_steps:
+    return []
+  return [
+    f'{spec.name}: {num_mixed:,} of {num_steps:,} steps of recordings with a .csv have '
+    f'several actions (--mixed={choice.mixed}): is it the --frame_skip of its writer?'
+  ]
 
 
 def spelling_notes(names_of: Mapping[str, Sequence[str]]) -> list[str]:
