@@ -27,7 +27,6 @@ from configs import shared
 
 # Section 5.3.
 FIVE_GAMES = ('Asterix', 'Breakout', 'Freeway', 'Seaquest', 'SpaceInvaders')
-PHASES = {'pretrain': ' (pretraining)', 'sources': ' (sources alone)'}
 
 
 def folder(arguments: dict, game: str) -> str:
@@ -69,7 +68,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   # Which data trains which model: alpt_jax/methods.py, the paper's Table 2.
   config.method = a['method']
   # How tables and curves call it.
-  config.title = shared.TITLES.get(a['method'], 'ALPT') + PHASES.get(a['phase'], '')
+  config.title = shared.title(a['method'], '' if is_finetuned else a['phase'])
   # How they call the target.
   config.target = a['target']
   # Section 4.2: 'pretrain' on sources and target, then 'finetune' on the target.
@@ -95,6 +94,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   data.segment_length = 50
   # Share of the target's episodes that is never trained on (ours).
   data.heldout_share = 0.05
+  # Share of the labels that judges the guesses, if only some were recorded (ours).
+  data.audit_share = 0.2
   # Shares of target and sources in a batch, relative to each other; () for equal ones.
   data.weights = ()
   # Share of the target's rows drawn from the labelled segments (ours).

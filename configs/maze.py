@@ -28,11 +28,6 @@ from configs import shared
 # Layout seeds. A run's seed is added, so seeds share no maze (below 1,000 seeds), and
 # 10,000 for each number above 1.
 LAYOUTS = {'own': 1000, 'blocked': 2000, 'tunneled': 3000, 'diagonal': 4000}
-PHASES = {
-  'pretrain': ' (pretraining)',
-  'sources': ' (sources alone)',
-  'finetune': ' (finetuned)',
-}
 
 
 def environment(maze: str, seed: int, blocks: int) -> str:
@@ -89,11 +84,7 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   config.method = a['method']
   # How tables and curves call it, as the paper's figure 5 does.
   alpt = 'ALPT-' + '+'.join(form.capitalize() for form in a['sources'].split('+'))
-  # Runs of several phases lie side by side in a report; that of a pretrained IDM is
-  # never joint, so its last one needs no word.
-  is_told = not (is_finetuned and a['method'] == 'alpt-idm')
-  phase = PHASES.get(a['phase'], '') if is_told else ''
-  config.title = shared.TITLES.get(a['method'], alpt) + phase
+  config.title = shared.title(a['method'], a['phase'], alpt)
   # How they call the target.
   config.target = 'maze' if a['target'] == 'own' else f'{a["target"]} maze'
   # 'joint': the mazes have no separate finetuning stage (section 5.6). 'sources' is
@@ -118,6 +109,8 @@ def get_config(text: str = '') -> ml_collections.ConfigDict:
   data.segment_length = 5
   # Share of the target's episodes that is never trained on (ours).
   data.heldout_share = 0.05
+  # Share of the labels that judges the guesses, if only some were recorded (ours).
+  data.audit_share = 0.2
   # Shares of target and sources in a batch, relative to each other; () for equal ones.
   data.weights = ()
   # Share of the target's rows drawn from the labelled segments (ours).

@@ -1,9 +1,8 @@
-"""What configs/maze.py and configs/atari.py share: their words and their arguments."""
+"""What the configs of single runs share: their words and their arguments."""
 
 import difflib
 
-# How tables call each method; DT5 whatever the number of its training games. ALPT has
-# the name that the config gives it.
+# How tables call each method; DT5 whatever the number of its training games.
 TITLES = {
   'dt1': 'DT1',
   'dt1-idm': 'DT1-IDM',
@@ -14,10 +13,22 @@ TITLES = {
   'cql': 'CQL',
   'oracle': 'Oracle',
 }
+PHASES = {
+  'pretrain': ' (pretraining)',
+  'sources': ' (sources alone)',
+  'finetune': ' (finetuned)',
+}
 # Of a single run.
 SIZES = ('small', 'paper')
 # Methods that are pretrained on sources.
 WITH_SOURCES = ('alpt', 'alpt-idm', 'dt5', 'dt5-ret')
+
+
+def title(method: str, phase: str, alpt: str = 'ALPT') -> str:
+  """How tables call a run; runs of several phases may lie side by side in a report."""
+  # Where the IDM is pretrained nothing is joint: the last phase needs no word.
+  is_told = (method, phase) != ('alpt-idm', 'finetune')
+  return TITLES.get(method, alpt) + (PHASES.get(phase, '') if is_told else '')
 
 
 def parse(text: str, defaults: dict, sizes: tuple[str, ...] = SIZES) -> dict:

@@ -166,19 +166,26 @@ def maze_config(**fields):
 def test_a_config_names_the_form_of_its_labeller():
   with pytest.raises(UserError, match="model.idm_form: 'pairs'.*did you mean 'pair'"):
     maze_config(model__idm_form='pairs')
-  steps = build(maze_config(model__idm_form='pair'), tiny.IMAGE, 4, (-1, 2))
+  config = maze_config(model__idm_form='pair', model__patch_size=2)
+  steps = build(config, tiny.IMAGE, 4, (-1, 2))
   assert steps.idm.form == 'pair'
   with pytest.raises(UserError, match="model.idm_form: .*'vector'"):
-    build(maze_config(model__idm_form='pair'), tiny.VECTOR, 4, (-1, 2))
+    build(config, tiny.VECTOR, 4, (-1, 2))
 
 
 def test_observations_without_pixels_cannot_be_shifted():
-  config = maze_config(training__shift=2)
+  config = maze_config(training__shift=2, model__patch_size=2)
   with pytest.raises(UserError, match="training.shift: .*'vector'.*found 2"):
     build(config, tiny.VECTOR, 4, (-1, 2))
   assert build(config, tiny.IMAGE, 4, (-1, 2)).shift == 2
   with pytest.raises(UserError, match='training.shift: expected 0 or more, found -1'):
     maze_config(training__shift=-1)
+
+
+def test_images_that_are_smaller_than_a_patch_are_refused():
+  assert build(maze_config(model__patch_size=4), tiny.IMAGE, 4, (-1, 2)).idm
+  with pytest.raises(UserError, match='patch_size: .* images of 4 x 4 pixels, found 5'):
+    build(maze_config(model__patch_size=5), tiny.IMAGE, 4, (-1, 2))
 
 
 # Learning. That 'frames' does, on a smaller screen, is tests/resume_test.py's to show:

@@ -15,6 +15,11 @@ same command with the parts that are missing, and has the same bits at the end.
 --shard=i/n labels the i-th of n shares, here or on other machines, at once or one after
 the other; the last to end completes the set.
 
+At the end stands OUT/label_card.html: how often the guesses are right, with intervals,
+what a confidence is worth, which moments are doubtful, and what all that means. --curve
+names a folder of runs with fewer labels and without sources (configs/own_curve.py),
+which tell whether more of either would help. The same command writes the card anew.
+
 --forget labels the run's own target as if only the actions of its labels.json were
 known: where all are recorded, the tables show the truth beside the guesses.
 """
@@ -48,6 +53,7 @@ _BATCH = flags.DEFINE_integer(
 _RLDS = flags.DEFINE_bool('rlds', True, 'Write RLDS files, not tables alone.')
 _FORGET = flags.DEFINE_bool('forget', False, "Forget what labels.json doesn't name.")
 _CARD = flags.DEFINE_bool('card', True, 'Write the label card at the end.')
+_CURVE = flags.DEFINE_string('curve', None, 'Folder of runs with fewer labels.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Deals the audit into halves.', 0)
 
 
@@ -74,6 +80,7 @@ def main(argv):
     rlds=_RLDS.value,
     forget=_FORGET.value,
     card=_CARD.value,
+    curve=pathlib.Path(_CURVE.value) if _CURVE.value else None,
     seed=_SEED.value,
   )
   if run.is_dir():

@@ -24,12 +24,13 @@ class DataConfig:
   """Which recorded datasets, and how much of the target's actions is known."""
 
   target: str  # dataset folder
-  sources: tuple[str, ...]  # dataset folders, fully labelled
+  sources: tuple[str, ...]  # dataset folders, which show all actions that they have
   environments: tuple[str, ...]  # recorded in each, the target first; () if unknown
   observation: str  # form that they were recorded in; '' if unknown
-  labels: int  # transitions of the target that keep their action
+  labels: int  # transitions of the target that keep their action; 0: all recorded
   segment_length: int  # labelled transitions in a row; 0: whole episodes
   heldout_share: float  # of the target's episodes, never trained on
+  audit_share: float  # of the labels, to judge guesses by, if only some are recorded
   weights: tuple[float, ...]  # of target and sources in the batch; () for equal ones
   labelled_share: float  # of the target's rows, drawn from the labelled segments
   pool_policy_weight: float  # of those rows in the DT's loss; 0: D+ and D- uniform
@@ -171,6 +172,7 @@ class RunConfig:
 
 # Fields that came after version 0.1.0, with what a run was like without them.
 _ADDED = {
+  'data': {'audit_share': 0.2},
   'model': {'scan_layers': False},
   'training': {'confidence_threshold': 0.0},
   'execution': {'fsdp': 1, 'microbatches': 1, 'remat': False},

@@ -62,14 +62,14 @@ _BOUNDS = {
     lambda value: value > 0,
     'training.num_steps training.batch_size training.keep_checkpoints model.width '
     'model.num_layers model.patch_size evaluation.num_transitions '
-    'evaluation.num_episodes evaluation.max_steps data.labels '
-    'acting.num_return_samples cql.num_frames cql.num_quantiles cql.width '
-    'cql.num_layers cql.target_period execution.fsdp execution.microbatches',
+    'evaluation.num_episodes evaluation.max_steps acting.num_return_samples '
+    'cql.num_frames cql.num_quantiles cql.width cql.num_layers cql.target_period '
+    'execution.fsdp execution.microbatches',
   ),
   '0 or more': (
     lambda value: value >= 0,
     'seed training.log_every training.evaluate_every training.checkpoint_every '
-    'training.shift data.segment_length data.pool_policy_weight '
+    'training.shift data.labels data.segment_length data.pool_policy_weight '
     'optimizer.warmup_steps optimizer.weight_decay evaluation.max_noops cql.alpha',
   ),
   'more than 0': (
@@ -79,8 +79,8 @@ _BOUNDS = {
   ),
   '0 to below 1': (
     lambda value: 0 <= value < 1,
-    'model.dropout data.heldout_share training.confidence_threshold '
-    'evaluation.sticky_actions cql.gamma cql.epsilon',
+    'model.dropout data.heldout_share data.audit_share evaluation.sticky_actions '
+    'training.confidence_threshold cql.gamma cql.epsilon',
   ),
   'between 0 and 1, without either': (
     lambda value: 0 < value < 1,

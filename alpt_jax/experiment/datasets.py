@@ -9,6 +9,7 @@ from alpt_jax.data.mixture import Mixture, Stream
 from alpt_jax.data.packed import open_recorded
 from alpt_jax.data.pool import Pool
 from alpt_jax.data.pool_files import MANIFEST
+from alpt_jax.data.recorded_labels import draw_recorded
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import mixing
 from alpt_jax.experiment.config import DataConfig, RunConfig
@@ -117,7 +118,7 @@ class RunData:
   Attributes:
     target: the target with ALL its actions; what training gets of it is hidden by
       `labels` on the way.
-    sources: fully labelled sets.
+    sources: sets that show all actions that were recorded of them.
     labels: what is known of the target.
     vocabulary: the run's joint vocabulary.
   """
@@ -136,6 +137,10 @@ class RunData:
   def hash(self) -> str:
     """The manifest hashes of all datasets, the target first."""
     return '+'.join(each.manifest_hash for each in (self.target, *self.sources))
+
+  def has_truth(self, heldout: bool) -> bool:
+    """Whether there is any evaluation truth, of held-out episodes or of others."""
+    return labelling.has_truth(self.target.index, self.labels, heldout=heldout)
 
   def evaluation(self, config: RunConfig, heldout: bool) -> EvaluationWindows:
     """Evaluation truth; only metric functions may receive it."""
@@ -162,6 +167,7 @@ def load(
   target, *sources = sets = [open_set(folder, config.data) for folder in folders]
   for folder, source in zip(folders[1:], sources, strict=True):
     _check_alike(folder, source.spec, config.data.target, target.spec)
+    _check_teaches(folder, source)
   _check_environments(config, sets)
   hashes = [each.manifest_hash for each in sets]
   for folder, digest in zip(folders, hashes, strict=True):
@@ -176,13 +182,52 @@ def load(
 
 
 def draw_labels(config: RunConfig, target: RecordedSet) -> labelling.Labels:
-  """Which of the target's transitions keep their action, and which are held out."""
-  return labelling.draw_labels(
-    target.index,
-    config.data.labels,
-    config.seed,
-    config.data.segment_length,
-    config.data.heldout_share,
+  """Which of the target's transitions keep their action, and what is set aside.
+
+  Where only some actions were recorded they are drawn from those. A phase that learns
+  nothing of the target needs none.
+
+  Raises:
+    UserError: `data.labels` is 0 where all actions are recorded, or more than there
+      are; or what was recorded is too little for the method.
+  """
+  data, index = config.data, target.index
+  draw = (index, data.labels, config.seed, data.segment_length, data.heldout_share)
+  num_recorded = int(index.is_labelled.sum())
+  if num_recorded == index.num_transitions:
+    if not data.labels:
+      raise UserError(
+        f'data.labels: expected at least 1, as all {num_recorded:,} actions of '
+        f'{data.target} are recorded, found 0. Say how many of them are to be known.'
+      )
+    return labelling.draw_labels(*draw)
+  if methods.get(config.method).all_labelled:
+    raise UserError(
+      f'{data.target}: expected all actions, which method {config.method} learns '
+      f'from, found {num_recorded:,} of {index.num_transitions:,}. Use another method.'
+    )
+  if num_recorded:
+    return draw_recorded(*draw, data.audit_share, config.model.num_transitions)
+  if methods.parts(config.method, config.phase).keys() & {'labelled', 'target'}:
+    raise UserError(
+      f'{data.target}: expected recorded actions to learn from, found none in its '
+      f'{index.num_episodes:,} episodes. Label some of them; only phase sources, the '
+      'pretraining without the target, needs none.'
+    )
+  return labelling.Labels(target.manifest_hash, config.seed, (), ())
+
+
+def unshared_actions(data: RunData) -> str:
+  """Says which of the target's actions no source has by name; '' if there are none."""
+  target, *sources = data.specs
+  names = {name for source in sources for name in source.action_names}
+  missing = [name for name in target.action_names if name not in names]
+  if not sources or not missing:
+    return ''
+  return (
+    f'{target.name}: no source has an action named {", ".join(missing)}; what that '
+    "looks like is learnt from the target's own labels alone. An action is its name: "
+    'give one that has another name in a source the same.'
   )
 
 
@@ -192,13 +237,22 @@ def _check_alike(folder: str, found: EnvironmentSpec, target: str, expected) -> 
     raise UserError(
       f'{folder}, field observation: expected the form of the target {target}, '
       f'{_form(expected)}; found {_form(found)}. Record both with the same '
-      '--observation.'
+      '--observation, or convert both with the same --size.'
     )
   differing = found.protocol.seen_differences(expected.protocol)
   if differing:
     raise UserError(
       f'{folder}, field protocol: {", ".join(differing)} as in the target {target}. '
       'Record both under one protocol.'
+    )
+
+
+def _check_teaches(folder: str, source: RecordedSet) -> None:
+  """Raises where no action of a source is known: nobody fills them in."""
+  if not source.index.is_labelled.any():
+    raise UserError(
+      f'{folder}: expected a source with recorded actions, found none in its '
+      f'{source.index.num_episodes:,} episodes. Take it out of data.sources.'
     )
 
 

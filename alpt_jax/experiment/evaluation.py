@@ -29,9 +29,10 @@ class Evaluator:
     self._truth = {}
     if step_config.idm is not None:
       for suffix, heldout in (('', False), ('_heldout', True)):
-        if heldout and not data.labels.heldout_episodes:
-          continue
-        self._truth[suffix] = data.evaluation(config, heldout)
+        if data.has_truth(heldout):
+          self._truth[suffix] = data.evaluation(config, heldout)
+      if '' not in self._truth:
+        print(_unscored(self._spec.name, bool(self._truth)))
     self._of_card = {}
     if step_config.idm is not None:
       self._of_card = _from_card(pathlib.Path(config.data.target))
@@ -87,6 +88,16 @@ class Evaluator:
     return models.player(
       self._step_config, state, self._config, self._vocabulary, self._spec
     )
+
+
+def _unscored(name: str, has_heldout: bool) -> str:
+  """That how often the IDM is right is not known, or of held-out episodes alone."""
+  where = 'on held-out episodes alone' if has_heldout else 'nowhere'
+  return (
+    f'{name}: no recorded action is hidden from training to judge guesses by, so the '
+    f'IDM is scored {where}. Record more actions, or lower data.labels or raise '
+    'data.audit_share.'
+  )
 
 
 # What a dataset's card may know of its actions -> what it is called here.

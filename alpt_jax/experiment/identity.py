@@ -43,11 +43,27 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     'config_hash': config.hash,
     **now,
     **lineage.knowledge(config, data),
+    **_recorded(data),
     'ancestry': lineage.ancestry(config.initial) if config.initial else [],
     **_at_start(config),
     'started': _now(),
   }
   write_record(path, identity)
+
+
+def _recorded(data: RunData) -> dict:
+  """How the actions of a target that has only some of them are used; else {}."""
+  num_recorded = int(data.target.index.is_labelled.sum())
+  if num_recorded == data.target.index.num_transitions:
+    return {}
+  audited = sum(length for _, _, length in data.labels.audited)
+  return {
+    'recorded_labels': {
+      'all': num_recorded,
+      'trained_on': data.labels.budget,
+      'audited': audited,
+    }
+  }
 
 
 def _note_resumption(path: pathlib.Path, identity: dict, config: RunConfig) -> None:

@@ -7,6 +7,7 @@ OUT, the folder that is written:
   labels/            a table for each part (`data/label_table.py` says of what)
   *.tfrecord-*       the episodes of each part as RLDS, with their labels
   dataset_info.json, features.json, environment.json: when all parts are there
+  label_card.*, strips/    what the labels are worth (`label_card.py`), at the end
 
 Each file is whole or not there, and depends on nothing but what was labelled and by
 which model. So several processes may do some parts each, and one that was killed goes
@@ -67,6 +68,7 @@ class LabelChoice:
     rlds: whether RLDS files are written, too.
     forget: whether all actions are forgotten that the run's label file does not name.
     card: whether the label card is written at the end.
+    curve: a folder of runs that tell what more labels would bring; None: not asked.
     seed: deals the units of the audit into halves.
   """
 
@@ -80,6 +82,7 @@ class LabelChoice:
   rlds: bool = True
   forget: bool = False
   card: bool = True
+  curve: pathlib.Path | None = None
   seed: int = 0
 
 
@@ -143,8 +146,18 @@ def label_dataset(choice: LabelChoice, say: Say = print) -> None:
       )
       return
     files.finish()
-  for line in files.summary():
+    verdict = _write_card(work) if choice.card else []
+  for line in (*files.summary(), *verdict):
     say(line)
+
+
+def _write_card(work: _Work) -> list[str]:
+  """Writes the label card; what it says in short, and where it is."""
+  from alpt_jax.experiment import label_card  # which draws pictures
+
+  out, choice = work.choice.out, work.choice
+  card = label_card.write_label_card(out, work.known.pool, choice.data, choice.curve)
+  return [*card['verdict'], f'all of it: {out / label_card.PAGE}']
 
 
 def _open(choice: LabelChoice) -> _Work:

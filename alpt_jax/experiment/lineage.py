@@ -13,7 +13,7 @@ ALL_LABELS = 'all'
 
 
 def budget(config: RunConfig) -> int | str:
-  """How many of the target's actions a run knows, or 'all'."""
+  """How many of the target's actions a run knows; 0: those recorded; or 'all'."""
   return ALL_LABELS if methods.get(config.method).all_labelled else config.data.labels
 
 
@@ -72,7 +72,8 @@ def check(initial: str, data: RunData) -> None:
       raise UserError(
         f'{initial}: was trained with other labels of {name} ({before["label_hash"]}, '
         f'here {data.labels.hash}), so the budgets would add up. Use the same dataset, '
-        'data.labels, data.segment_length, data.heldout_share and seed.'
+        'data.labels, data.segment_length, data.heldout_share, data.audit_share and '
+        'seed.'
       )
 
 

@@ -19,7 +19,7 @@ from alpt_jax.errors import UserError
 from alpt_jax.experiment import mixing
 from alpt_jax.experiment.config import RunConfig, from_record
 from alpt_jax.methods import IDM, POLICY
-from alpt_jax.models import flops, layers
+from alpt_jax.models import embedding, flops, layers
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.models.vocabulary import grow
@@ -137,7 +137,7 @@ def build(
 
   Raises:
     UserError: the observations are no images, which `model.idm_form` or
-      `training.shift` asks for.
+      `training.shift` asks for, or smaller than a patch.
   """
   if methods.get(config.method).is_q_learning:
     return _build_cql(config, observation, num_actions)
@@ -154,6 +154,12 @@ def build(
     'scan_layers': model.scan_layers,
     'remat': config.execution.remat,
   }
+  if not embedding.num_observation_tokens(observation, model.patch_size):
+    height, width = observation.shape[:2]
+    raise UserError(
+      f'model.patch_size: expected at most the shorter side of images of {height} x '
+      f'{width} pixels, found {model.patch_size}.'
+    )
   if config.training.shift and observation.kind != 'image':
     raise UserError(
       'training.shift: expected 0 for observations of kind '

@@ -33,7 +33,7 @@ class View(NamedTuple):
 
 
 class RecordedSet(Protocol):
-  """Episodes of one environment with ALL their actions.
+  """Episodes of one environment with ALL their recorded actions.
 
   Whoever holds one hands on windows only: in those of `windows` and `labelled`
   hidden actions are overwritten.
@@ -41,7 +41,8 @@ class RecordedSet(Protocol):
 
   spec: EnvironmentSpec
   manifest_hash: str
-  # What labels are drawn from: num_episodes, lengths, starts, spec, manifest_hash.
+  # What labels are drawn from: num_episodes, num_transitions, lengths, starts,
+  # is_labelled, spec, manifest_hash.
   index: Any
 
   def windows(self, view: View, labels: Labels | None, is_hidden: bool) -> Windows:

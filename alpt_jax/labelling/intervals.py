@@ -110,7 +110,7 @@ def design_effect(right, units) -> Effect:
     units: `[n]` int.
   """
   right = np.asarray(right, np.float64)
-  share, variance, num_units = _clustered_mean(right, units)
+  share, variance, num_units = clustered_mean(right, units)
   independent = share * (1 - share) / len(right)
   if num_units < 2 or not independent:
     return Effect(1.0, num_units)
@@ -186,7 +186,7 @@ def estimated_accuracy(audit: Audit, sure_mean: float, num_unlabelled: int) -> S
   """
   right, confidence = (np.asarray(a, np.float64) for a in audit[:2])
   num = len(right)
-  lacks, variance, num_units = _clustered_mean(right - confidence, audit.units)
+  lacks, variance, num_units = clustered_mean(right - confidence, audit.units)
   estimate = min(max(float(sure_mean) + lacks, 0.0), 1.0)
   if num_units < 2:
     return Share(estimate, 0.0, 1.0, num, num_units)
@@ -203,7 +203,7 @@ def _doubted(share, num: int):
   return share * (1 - share)
 
 
-def _clustered_mean(values: np.ndarray, units) -> tuple[float, float, int]:
+def clustered_mean(values: np.ndarray, units) -> tuple[float, float, int]:
   """Mean of `[n]` values, its cluster-robust variance (0 for one unit), and the units.
 
   The variance is that of a ratio of totals, the unit's sum over its number:

@@ -124,8 +124,10 @@ def _recordings_of(run: RunConfig, fields: Mapping[str, Any], data: pathlib.Path
   """(dataset folder, recording) of a run's datasets that belong in `data`.
 
   Every seed has mazes of its own; a game is recorded once for all of them. What lies
-  elsewhere, RL Unplugged for one, is not ours to record.
+  elsewhere, RL Unplugged for one, is not ours to record, nor is what has no name.
   """
+  if not run.data.environments:
+    return
   folders = (run.data.target, *run.data.sources)
   for folder, environment in zip(folders, run.data.environments, strict=True):
     if not pathlib.Path(folder).is_relative_to(data):

@@ -25,5 +25,11 @@ folder copied from another machine makes the same page, without JAX. Only
   exhibits.py  mazes, data cards and animations that others left
   report.py    all of these of one folder, loaded once
   summary.py   the same as text for a terminal
+  label_card.py  label_card.html: what the labels of bin/label are worth
+    label_verdict.py  the same in a few sentences
+    label_gain.py  what more labels or sources would bring
+    calibration_panel.py  how sure guesses are, and how often right
+    moments.py  pictures of the least and the most certain ones
+  web_page.py  style and frame of every page
   page.py      report/index.html, which opens from disk without a network
 """

@@ -6,13 +6,15 @@ its colour and marker in every picture.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from alpt_jax.report.aggregate import over_targets
 from alpt_jax.report.bars import bars_height, draw_bars
+from alpt_jax.report.calibration_panel import draw_calibration_panel
 from alpt_jax.report.label_curve import draw_label_panels, label_panels
 from alpt_jax.report.looks import budget_name, method_styles
 from alpt_jax.report.panels import draw_panels, grid_of, panels_of, shared_budget
@@ -114,6 +116,17 @@ def draw_label_curve(runs: Sequence[Run]) -> bytes | None:
     return None
   figure = _figure(10.8, 3.6 * len(panels) + 0.4)
   draw_label_panels(figure, panels, method_styles(runs))
+  return _png(figure)
+
+
+def draw_calibration(calibration: Mapping[str, Any]) -> bytes:
+  """The reliability diagram of a label card.
+
+  Returns:
+    A PNG file's bytes.
+  """
+  figure = _figure(6.4, 5.6)
+  draw_calibration_panel(figure, calibration)
   return _png(figure)
 
 

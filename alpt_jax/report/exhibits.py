@@ -3,7 +3,6 @@
 All of it is optional; text is escaped, pictures become part of the page.
 """
 
-import base64
 import html
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from alpt_jax.report.run_files import read_object
 from alpt_jax.report.runs import ALL_LABELS, Run, method_rank, part_names
 from alpt_jax.report.tables import format_labels
+from alpt_jax.report.web_page import embedded
 
 MOST_ANIMATIONS = 6
 _MOST_OPEN = 9  # environments on view; more wait behind a click
@@ -125,9 +125,7 @@ def _environment(folder: pathlib.Path) -> str:
 
 
 def _embedded(path: pathlib.Path, alt: str) -> str:
-  kind = path.suffix.lstrip('.').lower()
-  data = base64.b64encode(path.read_bytes()).decode()
-  return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{data}">'
+  return embedded(path.read_bytes(), path.suffix.lstrip('.').lower(), alt)
 
 
 # What a page shows of a card; card.md beside the dataset has all of it.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from alpt_jax.errors import UserError
 from alpt_jax.report.measures import METRICS
-from alpt_jax.report.run_files import check_fields, read_object
+from alpt_jax.report.run_files import budget_of, check_fields, read_object
 
 EXPERIMENT = 'experiment.json'
 KINDS = ('higher', 'not_lower', 'faster')
@@ -144,7 +144,7 @@ def _planned(path: pathlib.Path, place: str, each: Any) -> Planned:
   return Planned(
     target=each.get('target') or '',
     method=each['method'],
-    labels=each['labels'],
+    labels=budget_of(each),
     seed=each['seed'],
     folder=path.parent / 'runs' / each['folder'],
   )

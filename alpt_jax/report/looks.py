@@ -65,7 +65,7 @@ def short_number(value: float, metric: str) -> str:
 def budget_name(labels: int | str) -> str:
   """A label budget as the heading of a panel."""
   if labels == ALL_LABELS:
-    return 'all actions recorded'
+    return 'all recorded actions'
   return f'{format_labels(labels)} recorded actions'
 
 

@@ -75,6 +75,11 @@ def number_text(metric: str, value: float, beside: float = 0.0, sign='') -> str:
   return f'{value:{sign},.{decimals if metric == "score" else 3}f}'
 
 
+def percent(share: float | None) -> str:
+  """'97.3 %', with three significant digits; 'not known' for None."""
+  return 'not known' if share is None else f'{100 * share:.3g} %'
+
+
 def _score_decimals(size: float) -> int:
   """363.5, 21.00 and 12,346; a score of 0 is written '0'."""
   if size == 0:

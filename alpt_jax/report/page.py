@@ -4,19 +4,16 @@ Images stand in the page as base64, styles inline; the same pictures are written
 beside it for a README. All text that comes from files is escaped.
 """
 
-import base64
 import html
 import json
 import os
 import pathlib
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from alpt_jax.report import aggregate, claims, claims_table, curves, differences
 from alpt_jax.report.exhibits import show_animations, show_environments
 from alpt_jax.report.experiment import Planned
-from alpt_jax.report.grid import Grid
 from alpt_jax.report.headline import headline
 from alpt_jax.report.report import Report, load
 from alpt_jax.report.run_files import read_status
@@ -28,45 +25,12 @@ from alpt_jax.report.tables import (
   replace_file,
   write_results_csv,
 )
+from alpt_jax.report.web_page import document, image, paragraph, section, table
 
 _SCORES = {
   'label-curve.png': 'final scores over the number of labels',
   'labels-gap.png': 'bars of the final scores',
 }
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 1120px; margin: 2.5rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { margin-top: 2.6rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; } .cards h3 { margin-top: .4rem; }
-.lead { font-size: 1.12rem; border-left: 4px solid #0072B2; padding-left: 1rem; }
-.quiet { color: #666; font-size: .9rem; }
-.warning { color: #a33c00; }
-.wide { overflow-x: auto; }
-img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums;
-  font-size: .92rem; }
-th, td { padding: .28rem .65rem; text-align: right; white-space: nowrap;
-  vertical-align: top; }
-th { border-bottom: 2px solid #444; white-space: normal; vertical-align: bottom; }
-.word { text-align: left; }
-.words th, .words td, .claims th, .claims td { text-align: left; }
-.claims td { white-space: normal; border-top: 1px solid #ddd; }
-.claims { table-layout: fixed; width: 100%; }
-.claims th:nth-child(1) { width: 30%; } .claims th:nth-child(2) { width: 19%; }
-.claims th:nth-child(3) { width: 27%; }
-.yes b { color: #00704f; } .no b { color: #a33c00; } .untested b { color: #777; }
-tr.section td, .words td { border-top: 1px solid #ddd; }
-tr.reference { color: #777; font-style: italic; }
-.cards { display: flex; flex-wrap: wrap; gap: 1.6rem; }
-figure { margin: 0; width: 320px; } figcaption { font-size: .9rem; color: #444; }
-.pixels img { width: 100%; image-rendering: pixelated; border: 1px solid #ddd; }
-.cards td, .cards th { padding: .1rem .6rem .1rem 0; white-space: normal;
-  vertical-align: top;
-  border: 0; text-align: left; font-weight: normal; }
-details table { margin-bottom: 1.2rem; }
-summary { cursor: pointer; font-weight: bold; }
-"""
 
 
 def build(root: str | os.PathLike | Report) -> pathlib.Path:
@@ -108,71 +72,46 @@ def _page(report: Report, pictures: Mapping[str, bytes]) -> str:
   title = f'ALPT: {", ".join(sorted({run.experiment for run in runs}))}'
   body = [
     f'<h1>{html.escape(title)}</h1>',
-    *(f'<p>{html.escape(text)}</p>' for text in titles),
+    *map(paragraph, titles),
     _summary(report),
-    *(f'<p class="lead">{html.escape(line)}</p>' for line in headline(means)),
-    _section(claims_table.TITLE, claims_table.claims_html(report.findings)),
-    _section('Final scores', *_tables(report.final, means)),
-    _section(aggregate.TITLE, _table(report.estimates)),
-    _section(differences.TITLE, _table(report.differences)),
-    _section(
+    *(paragraph(line, 'lead') for line in headline(means)),
+    section(claims_table.TITLE, claims_table.claims_html(report.findings)),
+    section('Final scores', *_tables(report.final, means)),
+    section(aggregate.TITLE, table(report.estimates)),
+    section(differences.TITLE, table(report.differences)),
+    section(
       'Few labels and many',
       *(
-        _image(pictures[name], alt) for name, alt in _SCORES.items() if name in pictures
+        image(pictures[name], alt) for name, alt in _SCORES.items() if name in pictures
       ),
     ),
-    _section(
+    section(
       'While training',
       *(
-        _image(content, f'curves: {name}')
+        image(content, f'curves: {name}')
         for name, content in pictures.items()
         if name.startswith('curves-')
       ),
     ),
-    _section('The recorded environments', *show_environments(data, runs)),
-    _section('The trained agents', *show_animations(runs)),
-    _section('Runs without a result', *_unfinished(report)),
-    _section('How to read this', _READING),
-    _section('What was run', _identities(root, runs)),
+    section('The recorded environments', *show_environments(data, runs)),
+    section('The trained agents', *show_animations(runs)),
+    section('Runs without a result', *_unfinished(report)),
+    section('How to read this', _READING),
+    section('What was run', _identities(root, runs)),
   ]
-  return (
-    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-    '<meta name="viewport" content="width=device-width">\n'
-    f'<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n'
-    + '\n'.join(filter(None, body))
-    + '\n</body>\n</html>\n'
-  )
+  return document(title, body)
 
 
 def _tables(rows: Sequence[TableRow], means: Sequence[TableRow]) -> list[str]:
   """One table; where there are several targets, their mean and one for each."""
   if not any(aggregate.is_mean(row.target) for row in means):
-    return [_table(grid(rows))]
+    return [table(grid(rows))]
   names = part_names(row.part for row in rows)
-  tables = ['<h3>Mean over targets</h3>', _table(grid(means))]
+  tables = ['<h3>Mean over targets</h3>', table(grid(means))]
   for part, name in names.items():
     tables.append(f'<h3>{html.escape(name)}</h3>')
-    tables.append(_table(grid([row for row in rows if row.part == part])))
+    tables.append(table(grid([row for row in rows if row.part == part])))
   return tables
-
-
-def _table(found: Grid | None) -> str:
-  return found.to_html() if found else ''
-
-
-def _section(title: str, *parts: str) -> str:
-  """A section, or nothing when it has no content."""
-  content = '\n'.join(filter(None, parts))
-  return f'<h2>{html.escape(title)}</h2>\n{content}' if content else ''
-
-
-def _image(png: bytes, alt: str) -> str:
-  width = struct.unpack('>I', png[16:20])[0] // 2  # drawn at twice its size
-  data = base64.b64encode(png).decode()
-  return (
-    f'<p><img width="{width}" alt="{html.escape(alt)}" '
-    f'src="data:image/png;base64,{data}"></p>'
-  )
 
 
 def _summary(report: Report) -> str:
@@ -187,7 +126,7 @@ def _summary(report: Report) -> str:
   if targets:
     text += f'Target{"s" * (len(targets) > 1)}: {", ".join(targets)}. '
   text += 'All rows: results.csv, in the folder above this page.'
-  return f'<p class="quiet">{html.escape(text)}</p>'
+  return paragraph(text, 'quiet')
 
 
 def _unfinished(report: Report) -> list[str]:

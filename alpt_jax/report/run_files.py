@@ -54,6 +54,11 @@ def check_fields(place: str, fields: Mapping[str, Any], names: Iterable[str]) ->
       )
 
 
+def budget_of(fields: Mapping[str, Any]) -> int | str:
+  """The labelled transitions of a run's target, or 'all' that are recorded."""
+  return fields['labels'] or ALL_LABELS  # 0: however many were recorded
+
+
 def _is_text(value: Any) -> bool:
   return isinstance(value, str) and bool(value)
 

@@ -16,6 +16,7 @@ from alpt_jax.errors import UserError
 from alpt_jax.report.run_files import (
   ALL_LABELS,
   IDENTITY,
+  budget_of,
   check_fields,
   read_object,
   read_rows,
@@ -43,7 +44,7 @@ class Run:
 
   Attributes:
     folder: where it lies.
-    identity: content of `identity.json`.
+    identity: content of `identity.json`, its budget as `run_files.budget_of` has it.
     evaluations: evaluation rows, one per step, steps ascending.
     train: training rows, one per step, steps ascending.
     status: content of `status.json`; 'state' is always there, 'unknown' when the
@@ -247,7 +248,7 @@ def _read_identity(path: pathlib.Path) -> dict[str, Any]:
   identity = read_object(path)
   names = ('experiment', 'method', 'labels', 'seed', 'target')
   check_fields(str(path), identity, names)
-  return identity
+  return {**identity, 'labels': budget_of(identity)}
 
 
 def _refuse_twins(runs: Sequence[Run]) -> None:

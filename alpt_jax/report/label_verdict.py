@@ -1,0 +1,208 @@
+"""What a label card's numbers mean, in sentences that follow fixed rules.
+
+The rules and their limits are ours; they were written before any card was made. An
+interval decides, never an estimate alone. `card` is what `label_card.json` holds.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alpt_jax.report.measures import percent
+
+# A calibration error so small, or at most so many times a perfect model's, is none.
+_SMALL_ERROR = 0.03
+_FLOORS = 2
+# The accuracy that a level of confidence is looked for, at the interval's low end.
+_WANTED = 0.9
+# Audited transitions below which nothing is said of an action.
+FEWEST_AUDITED = 20
+# Standard errors apart that two means are called different.
+_ERRORS = 2
+# By how much labels that were trained on are known better than new ones: much, little.
+_MUCH, _LITTLE = 0.10, 0.03
+
+
+def verdict(card: Mapping[str, Any]) -> list[str]:
+  """The sentences, what matters most first."""
+  counts = card['counts']
+  sentences = []
+  if not counts['guessed'] + counts['left_unlabelled']:
+    sentences.append('Every action of this dataset was recorded: nothing was guessed.')
+  elif not counts['guessed']:
+    sentences.append(
+      f'No guess was as sure as {_flag(card["identity"]["min_confidence"])} asks for: '
+      'no action was added.'
+    )
+  if not counts['audit']:
+    sentences.append(
+      'How often the guesses are right is not known: no recorded action was held '
+      'back. Label some more and label again.'
+    )
+    return sentences
+  parts = (_better_than_one, _how_many, _basis, _sureness, _level, _rare, _harder)
+  sentences += [said for part in parts if (said := part(card))]
+  sentences.append(_what_helps(card))
+  return sentences
+
+
+def _better_than_one(card) -> str:
+  audit, majority = card['accuracy']['audit'], card['accuracy']['majority']
+  if len(card['per_action']) == 1:
+    return f'There is one action only, {majority["action"]}: no guess can be wrong.'
+  if audit['low'] > majority['value']:
+    return ''
+  return f'Not shown to be better than always guessing {majority["action"]}.'
+
+
+def _how_many(card) -> str:
+  estimate, audit = card['estimate'], card['accuracy']['audit']
+  if estimate:
+    return f'About {with_interval(estimate)} of the guessed actions are right.'
+  said = f'Where a recorded action was held back, {with_interval(audit)} of the '
+  said += 'guesses were right.'
+  if card['counts']['guessed']:
+    said += ' None of those was as sure as the guesses that were kept, so of these '
+    said += 'nothing is known.'
+  return said
+
+
+def _basis(card) -> str:
+  """What all intervals rest on."""
+  units, num = card['units'], card['counts']['audit']
+  said = f'This rests on {num:,} recorded actions that the model has never seen, in '
+  if units['basis'] == 'recording':
+    said += f'{units["num"]} whole recordings.'
+  else:
+    said += f'{units["num"]} stretches of recordings; it takes stretches of one '
+    said += 'recording for independent.'
+  if units['of'] == 'audit' and units['basis'] == 'stretch':
+    said += (
+      ' The model learnt from other moments of the same recordings: of a recording '
+      'that it knows nothing of, less may be right.'
+    )
+  if units['may_be_trained_on']:
+    said += (
+      ' The dataset has the name of the one that the model was trained on, but not its '
+      'content: the model may have seen some of these actions, and be less good than '
+      'it looks.'
+    )
+  return said
+
+
+def _sureness(card) -> str:
+  error, floor = (card['calibration'][key] for key in ('error_after', 'floor'))
+  is_small = error <= max(_SMALL_ERROR, _FLOORS * floor)
+  return (
+    f'A confidence can{"" if is_small else "not"} be taken at its word: it is off by '
+    f'{error:.3f} on average; with so few held-back actions a perfect one would seem '
+    f'to be off by {floor:.3f}.'
+  )
+
+
+def _level(card) -> str:
+  for row in card['coverage']:
+    accuracy = row['accuracy']
+    if not row['at_least'] or accuracy is None or accuracy['low'] < _WANTED:
+      continue
+    if row['share_of_unlabelled'] is None:
+      return ''
+    return (
+      f'With {_flag(row["at_least"])}, {percent(row["share_of_unlabelled"])} of the '
+      f'actions that were not recorded keep a label, at least {percent(_WANTED)} of '
+      'them right, if they are like those held back.'
+    )
+  return f'At no confidence are {percent(_WANTED)} shown to be right.'
+
+
+def _rare(card) -> str:
+  rare = [row['name'] for row in card['per_action'] if row['audited'] < FEWEST_AUDITED]
+  if not rare:
+    return ''
+  return (
+    f'Nothing can be said of: {", ".join(rare)} (recorded fewer than {FEWEST_AUDITED} '
+    'times among what was held back).'
+  )
+
+
+def _harder(card) -> str:
+  """Whether the model is as sure of what it guesses as of what it is judged by."""
+  shift = card['shift']
+  if shift is None:
+    return ''
+  gap = shift['unlabelled'] - shift['audit']
+  if abs(gap) <= _ERRORS * shift['standard_error']:
+    return ''
+  said = f'The unlabelled part looks {"easier" if gap > 0 else "harder"} than the '
+  said += 'labelled one'
+  least = [each['recording'] for each in card['recordings_least_sure']]
+  return f'{said}; least sure in: {", ".join(least)}.' if least else f'{said}.'
+
+
+def _what_helps(card) -> str:
+  """More labels, more sources or something else: from runs with fewer, or a hint."""
+  curve = card['curve']
+  return _from_curve(curve) if curve else _from_own_labels(card['accuracy'])
+
+
+def _from_curve(curve) -> str:
+  names = {'more_labels': 'more labels', 'sources': 'sources'}
+  gains = {names[key]: curve[key] for key in names if curve[key]}
+  if not gains:
+    return (
+      'Whether more labels or sources would help is not known: the runs of --curve '
+      'have fewer than three draws of the labels in common.'
+    )
+  shown = sorted(
+    (name for name, gain in gains.items() if gain['low'] > 0),
+    key=lambda name: -gains[name]['value'],
+  )
+  if not shown and len(gains) == 2:
+    return 'Neither more labels nor sources were shown to help.'
+  if not shown:
+    return f'That {", ".join(gains)} would help is not shown.'
+  said = ', '.join(f'{name} {_gained(gains[name])}' for name in shown)
+  best, *rest = shown
+  if rest and gains[best]['low'] <= gains[rest[0]]['high']:
+    return f'Both help, which more is not shown: {said}.'
+  if rest:
+    return f'{best.capitalize()} would help most: {said}.'
+  others = ''.join(f' That {name} help is not shown.' for name in gains if name != best)
+  return f'{best.capitalize()} would help: {_gained(gains[best])}.{others}'
+
+
+def _gained(gain) -> str:
+  """'+3.2 points (1.1 to 5.3)'."""
+  value, low, high = (f'{100 * gain[key]:.3g}' for key in ('value', 'low', 'high'))
+  return f'+{value} points ({low} to {high})'
+
+
+def _from_own_labels(accuracy) -> str:
+  known, new = accuracy['trained_on'], accuracy['audit']['value']
+  gap = None if known is None else known - new
+  if gap is not None and gap >= _MUCH:
+    return (
+      f'It knows its own labels better ({percent(known)}) than new ones '
+      f'({percent(new)}): more labels are likely to help.'
+    )
+  if gap is not None and gap <= _LITTLE:
+    return (
+      f'It is no better on the labels that it learnt from ({percent(known)}) than on '
+      f'new ones ({percent(new)}): train longer, a larger model or more sources; or '
+      'the screen does not show more.'
+    )
+  return 'Whether more labels would help is not known; --curve would tell.'
+
+
+def with_interval(share: Mapping[str, Any]) -> str:
+  """'97.3 % (95 to 98.5 %)' of a share and its interval."""
+  return f'{percent(share["value"])} ({interval(share)})'
+
+
+def interval(share: Mapping[str, Any]) -> str:
+  """'95 to 98.5 %'."""
+  low, high = percent(share['low']), percent(share['high'])
+  return f'{low.removesuffix(" %")} to {high}'
+
+
+def _flag(level: float) -> str:
+  return f'--min_confidence={level:g}'
