@@ -148,6 +148,14 @@ def test_a_shift_is_what_the_confidence_is_apart():
   assert found['standard_error'] == pytest.approx(0, abs=1e-6)  # one confidence
 
 
+def test_a_shift_is_as_sure_as_units_differ():
+  sure = np.float32([0.9, 0.9, 0.7, 0.7, 0.8, 0.8])
+  found = figures(tiny_labels.label_columns([12]), audit(sure), NAMES)['shift']
+  # Units are off their mean by .2, -.2 and 0 in sum; 6 judge 12.
+  variance = 3 / 2 * (0.04 + 0.04) / 36
+  assert found['standard_error'] == pytest.approx((variance * (1 + 6 / 12)) ** 0.5)
+
+
 def test_without_an_audit_nothing_is_known_but_counts():
   found = figures(tiny_labels.label_columns([4]), nothing_audited(), NAMES)
   for key in ('estimate', 'calibration', 'shift'):

@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 import tiny_labels
+from matplotlib.figure import Figure
 from PIL import Image
 
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.label_card import write_label_card
 from alpt_jax.experiment.recordings import read_recordings
 from alpt_jax.experiment.strips import changes, draw_strip
+from alpt_jax.report.calibration_panel import draw_calibration_panel
 
 LENGTHS = (30, 30, 20)
 
@@ -76,6 +78,7 @@ def test_the_page_says_what_the_card_says_and_shows_every_moment(tmp_path):
   assert 'Label card: own/game' in page.words
   assert card['accuracy']['audit']['value'] == pytest.approx(0.8)
   assert '80 %' in page.words
+  assert '[96]' in page.words  # of 120 held-back ones, in the table of confusions
   moments = [*card['moments']['least'], *card['moments']['most']]
   assert len(moments) == 4  # of three episodes, none longer than a stretch; one action
   for moment in moments:
@@ -155,7 +158,8 @@ def test_everything_left_unlabelled(tmp_path):
   card, page = make(tmp_path, labels, min_confidence=0.99)
   assert 'No guess was as sure as --min_confidence=0.99' in card['verdict'][0]
   assert card['estimate'] is None
-  assert 'left without an action' in page.words
+  num_moments = len(card['moments']['least'] + card['moments']['most'])
+  assert page.words.count('; left without an action') == num_moments
   assert 'nothing to estimate' in page.words
 
 
@@ -175,6 +179,24 @@ def test_where_observations_are_numbers_the_changes_are_named(tmp_path):
   assert moments[0]['changes'] == 'entry 0: 0 to 1'
   assert 'those that change are named' in page.words
   assert not (tmp_path / 'out' / 'strips').exists()
+
+
+def test_the_reliability_diagram_shows_both_curves_and_the_counts():
+  def bins(accuracy):
+    return [{'low': 0.8, 'count': 7, 'confidence': 0.85, 'accuracy': accuracy}]
+
+  figure = Figure()
+  errors = {'error_before': 0.2, 'error_after': 0.1, 'floor': 0.05}
+  draw_calibration_panel(figure, {'before': bins(0.6), 'after': bins(0.7), **errors})
+  above, below = figure.axes
+  drawn = {line.get_label(): line.get_xydata().tolist() for line in above.lines[1:]}
+  assert drawn == {
+    'as the model says it: error 0.200': [[0.85, 0.6]],
+    'with the temperature: error 0.100': [[0.85, 0.7]],
+  }
+  assert len({line.get_marker() for line in above.lines[1:]}) == 2
+  assert [bar.get_height() for bar in below.patches] == [7]
+  assert '7' in [text.get_text() for text in below.texts]
 
 
 def test_a_table_that_is_missing_is_named(tmp_path):
@@ -254,6 +276,8 @@ def test_a_moment_is_named_by_file_and_time(tmp_path):
     assert found.of_episode.tolist() == [0, 0, 1]
     assert found.place(1, 12) == 'a.mp4 at 0:04.2 (frame 42)'
     assert found.place(2, 3) == 'b, frame 8'
+    skipping = dataclasses.replace(found, frame_skip=4)
+    assert skipping.place(1, 3) == 'a.mp4 at 0:04.2 (frame 42)'
 
 
 def test_without_a_record_every_episode_is_a_recording(tmp_path):
