@@ -15,7 +15,7 @@ def card(**changes):
   """A model that is right in .8, known exactly, with nothing odd about it."""
   made = {
     'counts': {'guessed': 900, 'left_unlabelled': 100, 'audit': 500},
-    'identity': {'min_confidence': 0.5},
+    'identity': {'min_confidence': 0.0},
     'accuracy': {
       'audit': share(0.8),
       'trained_on': 0.85,
@@ -25,7 +25,7 @@ def card(**changes):
     'units': {
       'basis': 'recording',
       'num': 10,
-      'of': 'audit',
+      'are_learnt_from': False,
       'may_be_trained_on': False,
     },
     'calibration': {'error_after': 0.02, 'floor': 0.01},
@@ -53,19 +53,28 @@ def said(**changes):
 def test_what_is_known_of_the_guesses_comes_first_with_its_basis():
   sentences = verdict(card())
   assert sentences[0] == 'About 78 % (75 to 81 %) of the guessed actions are right.'
-  assert '500 recorded actions' in sentences[1]
-  assert '10 whole recordings' in sentences[1]
+  assert '500 recorded actions that the model has never seen, in 10' in sentences[1]
+  assert '10 recordings, which it takes for independent' in sentences[1]
   assert 'other moments' not in sentences[1]
 
 
-def test_stretches_are_named_and_what_follows_from_them():
-  units = {'basis': 'stretch', 'num': 16, 'of': 'audit', 'may_be_trained_on': False}
-  found = said(units=units)
+def test_stretches_are_named():
+  units = card()['units'] | {'basis': 'stretch'}
+  found = said(units=units, estimate=share(0.78, units=16))
   assert '16 stretches of recordings' in found
   assert 'takes stretches of one recording for independent' in found
-  assert 'learnt from other moments of the same recordings' in found
-  found = said(units=units | {'of': 'heldout'})
-  assert 'other moments' not in found
+
+
+def test_that_it_learnt_from_the_recordings_that_judge_it_is_said():
+  units = card()['units'] | {'are_learnt_from': True}
+  assert 'learnt from other moments of the same recordings' in said(units=units)
+
+
+def test_what_only_the_sure_ones_rest_on_is_said():
+  found = said(identity={'min_confidence': 0.5}, estimate=share(0.9, num=70, units=6))
+  assert (
+    '70 recorded actions that the model has never seen and is sure enough of' in found
+  )
 
 
 def test_that_it_may_have_been_trained_on_what_it_is_judged_by_is_said():
@@ -107,7 +116,9 @@ def test_nothing_guessed_is_said_before_how_good_it_would_have_been():
 
 def test_all_left_unlabelled_names_the_flag():
   counts = {'guessed': 0, 'left_unlabelled': 10, 'audit': 500}
-  sentences = verdict(card(counts=counts, estimate=None))
+  sentences = verdict(
+    card(counts=counts, estimate=None, identity={'min_confidence': 0.5})
+  )
   assert '--min_confidence=0.5' in sentences[0]
   assert 'no action was added' in sentences[0]
   assert 'were right' in sentences[1]

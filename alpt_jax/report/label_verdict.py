@@ -67,15 +67,19 @@ def _how_many(card) -> str:
 
 
 def _basis(card) -> str:
-  """What all intervals rest on."""
-  units, num = card['units'], card['counts']['audit']
-  said = f'This rests on {num:,} recorded actions that the model has never seen, in '
+  """What the first figure rests on, and which moments it takes for independent."""
+  units, share = card['units'], card['estimate'] or card['accuracy']['audit']
+  said = (
+    f'This rests on {share["num"]:,} recorded actions that the model has never seen'
+  )
+  if card['counts']['guessed'] and card['identity']['min_confidence']:
+    said += ' and is sure enough of to keep its guess'
   if units['basis'] == 'recording':
-    said += f'{units["num"]} whole recordings.'
+    said += f', in {share["units"]} recordings, which it takes for independent.'
   else:
-    said += f'{units["num"]} stretches of recordings; it takes stretches of one '
+    said += f', in {share["units"]} stretches of recordings; it takes stretches of one '
     said += 'recording for independent.'
-  if units['of'] == 'audit' and units['basis'] == 'stretch':
+  if units['are_learnt_from']:
     said += (
       ' The model learnt from other moments of the same recordings: of a recording '
       'that it knows nothing of, less may be right.'
