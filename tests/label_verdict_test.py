@@ -139,13 +139,28 @@ def test_a_confidence_is_as_good_as_a_perfect_one_would_seem(error, floor, is_go
   assert ('cannot be taken at its word' in found) != is_good
 
 
-def test_the_smallest_confidence_that_is_shown_to_be_right_is_named():
-  found = said()  # .95 - .03 is .92; the level 0 is none
-  assert 'With --min_confidence=0.9, 40 % of the actions' in found
-  rows = [level(0, 1, 0.95), level(0.9, 0.4, 0.92)]
-  assert 'At no confidence are 90 % shown to be right.' in said(coverage=rows)
-  rows = [level(0.9, None, 0.95)]  # nothing there to keep
-  assert '--min_confidence' not in said(coverage=rows)
+@pytest.mark.parametrize(
+  'rows, sentence',
+  [
+    # .95 - .03 is .92.
+    ((0.8, 0.95, 0.97), 'With --min_confidence=0.9, 40 % of the actions'),
+    ((0.8, 0.92, 0.97), 'With --min_confidence=0.95, 10 % of the actions'),
+    ((0.93, 0.95, 0.97), 'All guesses can be kept: at least 90 % of them right'),
+    ((0.8, 0.92, 0.92), 'At no confidence are 90 % shown to be right.'),
+  ],
+)
+def test_the_smallest_confidence_that_is_shown_to_be_right_is_named(rows, sentence):
+  stays = ((0, 1), (0.9, 0.4), (0.95, 0.1))
+  levels = [level(*each, value) for each, value in zip(stays, rows, strict=True)]
+  assert sentence in said(coverage=levels)
+
+
+def test_a_confidence_that_no_guess_has_is_not_advised():
+  rows = [level(0, 1, 0.8), level(0.9, 0, 0.97)]
+  assert 'At no confidence' in said(coverage=rows)
+  rows = [level(0, None, 0.8), level(0.9, None, 0.97)]  # nothing there to keep
+  assert 'confidence=' not in said(coverage=rows)
+  assert 'At no confidence' not in said(coverage=rows)
 
 
 def test_actions_that_were_hardly_held_back_are_named():

@@ -104,16 +104,19 @@ def _sureness(card) -> str:
 
 
 def _level(card) -> str:
+  """The lowest confidence whose guesses are shown to be right often enough."""
+  if card['coverage'][0]['share_of_unlabelled'] is None:
+    return ''
   for row in card['coverage']:
-    accuracy = row['accuracy']
-    if not row['at_least'] or accuracy is None or accuracy['low'] < _WANTED:
+    accuracy, stays = row['accuracy'], row['share_of_unlabelled']
+    if accuracy is None or accuracy['low'] < _WANTED or not stays:
       continue
-    if row['share_of_unlabelled'] is None:
-      return ''
+    right = f'at least {percent(_WANTED)} of them right, if they are like those held'
+    if not row['at_least']:
+      return f'All guesses can be kept: {right} back.'
     return (
-      f'With {_flag(row["at_least"])}, {percent(row["share_of_unlabelled"])} of the '
-      f'actions that were not recorded keep a label, at least {percent(_WANTED)} of '
-      'them right, if they are like those held back.'
+      f'With {_flag(row["at_least"])}, {percent(stays)} of the actions that were not '
+      f'recorded keep a label, {right} back.'
     )
   return f'At no confidence are {percent(_WANTED)} shown to be right.'
 
