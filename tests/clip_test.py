@@ -51,9 +51,7 @@ def test_a_held_clip_shows_every_frame_when_it_is_due(fps):
 
 def a_clip(name='b.mp4', num_frames=9, width=160, height=210, frame_rate=60.0):
   path = pathlib.Path('clips', name)
-  return Clip(
-    path, num_frames, width, height, frame_rate, 'h264', 1.0, num_frames, False, 0.001
-  )
+  return Clip(path, num_frames, width, height, frame_rate, 'h264', 1.0, num_frames)
 
 
 def test_recordings_of_one_game_have_one_size_and_one_rate():

@@ -238,6 +238,17 @@ def test_a_varying_rate_is_held_where_that_is_asked_for(clips):
   assert pool().spec.protocol.frame_rate == 50
 
 
+def test_a_table_counts_the_frames_of_its_file_also_where_others_are_shown(clips):
+  # Of frames due at 0, 20, 60 and 80 ms 0, 1, 1, 2, 3 are shown; 2 is the third.
+  tiny_video.write(clips / 'a.mkv', tiny_video.grey_levels(4), times=[0, 20, 60, 80])
+  (clips / 'a.csv').write_text('0,A\n2,B\n')
+  # Every second one of 0 to 12: B from the one that shows frame 4 on.
+  tiny_video.write(clips / 'b.mkv', tiny_video.grey_levels(13), rate=100)
+  (clips / 'b.csv').write_text('0,A\n3,B\n')
+  convert(fps=50)
+  assert actions() == ['A', 'A', 'A', 'B'] + ['A', 'A', 'B', 'B', 'B', 'B']
+
+
 def test_a_table_may_have_a_byte_order_mark_and_another_separator(clips):
   tiny_video.write(clips / 'a.mkv', tiny_video.pictures(5))
   (clips / 'a.csv').write_bytes(b'\xef\xbb\xbfframe;action\r\n0;LEFT\r\n')

@@ -22,7 +22,7 @@ NAMES = ('A', 'B', 'C')
 UNKNOWN = -1
 
 
-def steps(rows, num_frames, skip=4, cap=27_000, max_pool=False, **choice):
+def steps(rows, num_frames, skip=4, cap=27_000, max_pool=False, starts=None, **choice):
   """Steps of `{frame: action, (action, reward) or (action, reward, end)}`."""
   found = []
   for line, (frame, cells) in enumerate(rows.items(), 1):
@@ -31,7 +31,7 @@ def steps(rows, num_frames, skip=4, cap=27_000, max_pool=False, **choice):
     found.append(Row(line, frame, action, reward, end))
   protocol = Protocol(cap, frame_skip=skip, max_pool=max_pool)
   table = Table('a.csv', tuple(found)) if found else None
-  return steps_of(table, num_frames, NAMES, protocol, StepChoice(**choice))
+  return steps_of(table, num_frames, NAMES, protocol, StepChoice(**choice), starts)
 
 
 def actions(episode):
@@ -185,6 +185,37 @@ def test_without_a_skip_every_frame_is_seen_and_none_is_pooled():
   assert actions(only(recording)) == [0, 1, 2]
   assert only(recording).shown.tolist() == [0, 1, 2, 3]
   assert not only(recording).is_pooled.any() and recording.num_mixed == 0
+
+
+# Where other frames are shown than the table counts.
+
+
+def test_rows_of_frames_that_are_shown_twice_or_not_are_where_these_are():
+  # Shown are 0 0 1 3 3: frame 2 is passed over, its reward comes with the next one.
+  rows = {0: 'A', 1: ('B', 1.0), 2: ('C', 2.0), 3: ('A', 4.0)}
+  found = only(steps(rows, 5, skip=1, starts=(0, 2, 3, 3)))
+  assert actions(found) == [0, 0, 1, 0]
+  assert found.rewards.tolist() == [0, 0, 1, 6]
+  assert found.shown.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_episode_ends_with_the_last_that_is_shown_of_it():
+  # Every second of 8 frames: 0 2 4, then 6 7. Frame 3 is seen with frame 4, which is
+  # the end: its reward is that of the step before.
+  rows = {0: 'A', 3: ('B', 1.0), 4: ('', 8.0, 'terminal'), 5: 'C'}
+  recording = steps(rows, 5, skip=1, starts=(0, 1, 1, 2, 2, 3, 3, 4))
+  one, other = recording.episodes
+  assert (one.shown.tolist(), actions(one)) == ([0, 1, 2], [0, 0])
+  assert one.rewards.tolist() == [0, 1] and recording.num_dropped_rewards == 1
+  assert (other.shown.tolist(), actions(other)) == ([3, 4], [2])
+
+
+def test_an_episode_of_which_nothing_is_shown_is_dropped():
+  rows = {1: ('A', 1.0, 'cut'), 2: ('A', 1.0, 'cut'), 3: 'B'}
+  recording = steps(rows, 5, skip=1, starts=(0, 1, 2, 2, 3, 4))
+  one, other = recording.episodes
+  assert (one.shown.tolist(), other.shown.tolist()) == ([0, 1], [2, 3, 4])
+  assert recording.num_dropped_rewards == 2
 
 
 # From a video and a table to a pool.

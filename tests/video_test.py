@@ -29,7 +29,7 @@ def levels(clip):
 def test_a_video_without_loss_gives_the_frames_that_were_written(tmp_path):
   frames = tiny_video.pictures(9, 28, 30)
   clip = video.probe(tiny_video.write(tmp_path / 'a.mkv', frames))
-  assert clip[1:9] == (9, 30, 28, 60.0, 'ffv1', 9 / 60, 9, False)
+  assert clip[1:9] == (9, 30, 28, 60.0, 'ffv1', 9 / 60, 9, None)
   assert np.array_equal(np.stack(list(video.frames(clip))), frames)
 
 
@@ -103,7 +103,7 @@ def test_a_name_with_a_colon_is_no_protocol(tmp_path):
 def test_the_rate_is_that_of_the_timestamps(tmp_path, suffix, rate):
   path = tmp_path / ('a' + suffix)
   clip = video.probe(tiny_video.write(path, tiny_video.grey_levels(20), rate))
-  assert clip.frame_rate == pytest.approx(rate, rel=1e-3) and not clip.is_held
+  assert clip.frame_rate == pytest.approx(rate, rel=1e-3) and not clip.starts
   assert clip.seconds == pytest.approx(20 / rate, rel=1e-3)
 
 
@@ -119,7 +119,7 @@ def test_a_varying_rate_is_refused_with_a_rate_to_hold_at(tmp_path):
   clip = video.probe(path, fps=50)
   # At 60 and 80 ms frame 2 is still the last one: it is shown thrice.
   assert levels(clip) == [0, 1, 2, 2, 2, 3, 4, 5, 6, 7]
-  assert (clip.num_frames, clip.num_stored, clip.is_held) == (10, 8, True)
+  assert (clip.num_frames, clip.num_stored, len(clip.starts)) == (10, 8, 8)
   assert clip.frame_rate == 50 and clip.seconds == 10 / 50
 
 
@@ -130,7 +130,7 @@ def test_a_constant_rate_is_held_at_another_one(tmp_path):
   assert levels(video.probe(path, fps=30)) == [stored[i] for i in (0, 2, 4, 5)]
   doubled = levels(video.probe(path, fps=120))
   assert doubled == [stored[i] for i in (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5)]
-  assert not video.probe(path, fps=60).is_held
+  assert not video.probe(path, fps=60).starts
 
 
 # What is wrong with a file.

@@ -19,13 +19,14 @@ for clip1.mp4, of `frame,action[,reward][,end]`:
   58,,
   120,FIRE,1
 
-Frames count from 0. An action holds from its frame to the next row; it is not known
-from a row without one, before the first row, and in videos without a table: these are
-what a model learns to label. A reward is given once, for the action taken on seeing its
-frame. `end` is `terminal` or `cut` on the last frame of an episode; the next frame
-begins another. Folders of videos in --data are several games, each converted to its own
-folder in --out. What cannot be read is named with file and line and ends the
-conversion, or is left out with --keep_going.
+Frames count from 0, as the file stores them, also where --fps holds or skips some. An
+action holds from its frame to the next row; it is not known from a row without one,
+before the first row, and in videos without a table: these are what a model learns to
+label. A reward is given once, for the action taken on seeing its frame. `end` is
+`terminal` or `cut` on the last frame of an episode; the next frame begins another.
+Folders of videos in --data are several games, each converted to its own folder in
+--out. What cannot be read is named with file and line and ends the conversion, or is
+left out with --keep_going.
 
 Arrays: an .npz file of observations, actions (-1: not known), rewards, terminals and
 timeouts (alpt_jax/data/arrays.py), or a Minari dataset with named or numbered actions.

@@ -27,8 +27,13 @@ class Clip(NamedTuple):
   codec: str  # 'h264', ..., 'png' for a folder of pictures
   seconds: float  # num_frames / frame_rate; 0 where the rate is not known
   num_stored: int  # frames in the file; num_frames unless each is held
-  is_held: bool  # each frame is shown until the next is due at `frame_rate`
-  tick: float  # seconds, the grain of its timestamps
+  # Of each stored frame, from which on it is shown until the next one is due at
+  # `frame_rate`; None: they are shown as they are stored.
+  starts: tuple[int, ...] | None = None
+
+
+# Converts a frame of a file, to grey where it is told so.
+PictureFn = Callable[[bool], np.ndarray]
 
 
 def _every_frame(index: int) -> bool:
@@ -42,13 +47,6 @@ class FrameForm(NamedTuple):
   grayscale: bool = True
   # From a frame's number; the others are decoded and cost no conversion.
   wanted_fn: Callable[[int], bool] = _every_frame
-
-
-class Stored(NamedTuple):
-  """A frame of a file: `picture(grayscale)` converts it."""
-
-  seconds: float | None  # since the first frame
-  picture: Callable[[bool], np.ndarray]
 
 
 def place_at(clip: Clip, frame: int, word: str = 'frame') -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from alpt_jax.data.clip import Clip, Stored, gray, pixels
+from alpt_jax.data.clip import Clip, PictureFn, gray, pixels
 from alpt_jax.errors import UserError
 
 
@@ -37,10 +37,10 @@ def picture_folder(path: str | pathlib.Path, fps: float = 0.0) -> Clip:
         )
   num_frames = len(files)
   seconds = num_frames / fps if fps else 0.0
-  return Clip(path, num_frames, *size, fps, 'png', seconds, num_frames, False, 0.0)
+  return Clip(path, num_frames, *size, fps, 'png', seconds, num_frames)
 
 
-def stored_pictures(clip: Clip) -> Iterator[Stored]:
+def stored_pictures(clip: Clip) -> Iterator[PictureFn]:
   """The frames of `picture_folder`; a picture is decoded when it is asked for."""
   for file in picture_files(clip.path):
 
@@ -53,7 +53,7 @@ def stored_pictures(clip: Clip) -> Iterator[Stored]:
             f'{file}: cannot be decoded ({error}). Copy it anew.'
           ) from error
 
-    yield Stored(None, picture)
+    yield picture
 
 
 def picture_files(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -9,15 +9,16 @@ lossless RGB) it is .299 R + .587 G + .114 B (ITU-R BT.601) as Pillow rounds it,
 is the Arcade Learning Environment's grey.
 """
 
+import itertools
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from alpt_jax.data.clip import Clip, FrameForm, Stored, gray, pixels, place_at
+from alpt_jax.data.clip import Clip, FrameForm, PictureFn, gray, pixels, place_at
 from alpt_jax.data.frame_times import (
   clock,
   constant_rate,
@@ -84,14 +85,14 @@ def frames(clip: Clip, form: FrameForm = _AS_IT_IS) -> Iterator[np.ndarray]:
       end where another number of frames was decoded than the index promises.
   """
   stored = stored_pictures(clip) if clip.path.is_dir() else _decoded(clip)
-  if clip.is_held:
+  if clip.starts:
     stored = _held(stored, clip)
   last = picture = None
-  for index, frame in enumerate(stored):
+  for index, picture_fn in enumerate(stored):
     if not form.wanted_fn(index):
       continue
-    if frame is not last:
-      last, picture = frame, frame.picture(form.grayscale)
+    if picture_fn is not last:
+      last, picture = picture_fn, picture_fn(form.grayscale)
     yield picture
 
 
@@ -205,9 +206,10 @@ def _clip(path: pathlib.Path, found: _Found, times: np.ndarray, fps: float) -> C
       f'{steps.max():.0f} ms apart. Pass --fps={usual_rate(times, found.tick):.4g} to '
       'hold each until the next is due.'
     )
-  num_frames = len(times)
+  num_frames, starts = len(times), None
   if is_held:
-    num_frames = due(times[-1], fps, found.tick) + 1
+    starts = tuple(due(time, fps, found.tick) for time in times)
+    num_frames = starts[-1] + 1
   rate = fps or rate
   seconds = num_frames / rate if rate else 0.0
   return Clip(
@@ -219,31 +221,22 @@ def _clip(path: pathlib.Path, found: _Found, times: np.ndarray, fps: float) -> C
     codec=found.codec,
     seconds=seconds,
     num_stored=len(times),
-    is_held=is_held,
-    tick=found.tick,
+    starts=starts,
   )
 
 
-def _held(stored: Iterator[Stored], clip: Clip) -> Iterator[Stored]:
-  index, before = 0, None
-  for frame in stored:
-    if frame.seconds is None:
-      raise UserError(f'{clip.path}: a frame without timestamp cannot be held.')
-    start = due(frame.seconds, clip.frame_rate, clip.tick)
-    while before is not None and index < start:
-      yield before
-      index += 1
-    before = frame
-  while index < clip.num_frames:
-    yield before
-    index += 1
+def _held(stored: Iterator[PictureFn], clip: Clip) -> Iterator[PictureFn]:
+  times_shown = np.diff((*clip.starts, clip.num_frames))
+  # Asked for one more, `stored` reads to its end.
+  for picture_fn, count in zip(stored, times_shown, strict=True):
+    yield from itertools.repeat(picture_fn, count)
 
 
-def _decoded(clip: Clip) -> Iterator[Stored]:
+def _decoded(clip: Clip) -> Iterator[PictureFn]:
   av = _av()
   # One for all frames: seven times as fast as a frame's own `to_ndarray`.
   reformatter = av.video.reformatter.VideoReformatter()
-  first, num_decoded = None, 0
+  num_decoded = 0
   with _open(clip.path) as container:
     stream = _picture_stream(container, clip.path)
     stream.thread_type = 'SLICE'  # threads of frames lose the place of an error
@@ -265,10 +258,7 @@ def _decoded(clip: Clip) -> Iterator[Stored]:
           f'{_stored_place(clip, "frame", num_decoded)}: expected '
           f'{pixels((clip.width, clip.height))}, found {size}. Cut it there.'
         )
-      stamp = frame.dts if frame.pts is None else frame.pts
-      first = stamp if first is None else first
-      seconds = None if stamp is None else float((stamp - first) * stream.time_base)
-      yield Stored(seconds, _converter(frame, reformatter))
+      yield _converter(frame, reformatter)
       num_decoded += 1
   if num_decoded != clip.num_stored:
     raise UserError(
@@ -279,10 +269,10 @@ def _decoded(clip: Clip) -> Iterator[Stored]:
 
 def _stored_place(clip: Clip, word: str, number: int) -> str:
   """Of a frame as the file counts it; its clock is another one where it is held."""
-  return place_at(clip._replace(frame_rate=0.0) if clip.is_held else clip, number, word)
+  return place_at(clip._replace(frame_rate=0.0) if clip.starts else clip, number, word)
 
 
-def _converter(frame, reformatter) -> Callable[[bool], np.ndarray]:
+def _converter(frame, reformatter) -> PictureFn:
   def picture(grayscale: bool) -> np.ndarray:
     stores_luma = not (frame.format.is_rgb or frame.format.has_palette)
     if grayscale and stores_luma:

@@ -5,6 +5,7 @@ t k + k - 1 of its episode, and what it leads to is frame t k + k. The action of
 is the one in force for most of its frames, the reward their sum.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ def steps_of(
   action_names: tuple[str, ...],
   protocol: Protocol,
   choice: StepChoice = _PLAIN,
+  starts: Sequence[int] | None = None,
 ) -> RecordingSteps:
   """A recording's episodes, in order; too short a one for a step is left out.
 
@@ -65,39 +67,62 @@ def steps_of(
   end of an episode: the next one begins with none known.
 
   Args:
-    table: from `read_table` for as many frames; None: nothing is known.
-    num_frames: of the recording.
+    table: from `read_table` for as many frames as are stored; None: nothing is known.
+    num_frames: of the recording, as they are shown.
     action_names: the environment's own, every name of the table among them.
     protocol: its frame skip, max-pool and cap are read.
     choice: how a mixed step counts, and how the recording ends.
+    starts: of each stored frame, from which on it is shown, where that is another
+      one (`Clip.starts`). An action counts while its frames are shown, a reward where
+      the first frame is shown that is not before its own.
   """
-  in_force = np.full(num_frames, _NOT_KNOWN)
-  rewards = np.zeros(num_frames)
+  starts = np.append(np.arange(num_frames) if starts is None else starts, num_frames)
+  num_stored = len(starts) - 1
+  in_force = np.full(num_stored, _NOT_KNOWN)
+  rewards = np.zeros(num_stored)
   rows = table.rows if table else ()
   index = {name: number for number, name in enumerate(action_names)}
-  nexts = [row.frame for row in rows[1:]] + [num_frames]
+  nexts = [row.frame for row in rows[1:]] + [num_stored]
   for row, until in zip(rows, nexts, strict=False):  # of none there is no next
     rewards[row.frame] = row.reward
     if row.action and not row.end:
       in_force[row.frame : until] = index[row.action]
   ends = [(row.frame, row.end) for row in rows if row.end]
-  if not ends or ends[-1][0] < num_frames - 1:
-    ends.append((num_frames - 1, choice.end))
+  if not ends or ends[-1][0] < num_stored - 1:
+    ends.append((num_stored - 1, choice.end))
   counts = np.zeros(4, int)
   episodes, first = [], 0
   for last, end in ends:
-    part = slice(first, last + 1)
+    stored = slice(first, last + 1)
+    shown_in_force, shown_rewards = _as_shown(
+      in_force[stored], rewards[stored], starts[first : last + 2] - starts[first]
+    )
     steps, dropped = _episode(
-      in_force[part], rewards[part], end == 'terminal', protocol, choice.mixed
+      shown_in_force, shown_rewards, end == 'terminal', protocol, choice.mixed
     )
     counts += dropped
     if steps is not None:
-      steps = steps._replace(shown=steps.shown + first)
+      steps = steps._replace(shown=steps.shown + starts[first])
       pieces = _capped(steps, protocol.max_episode_steps)
       counts[1] += len(pieces) - 1
       episodes += pieces
     first = last + 1
   return RecordingSteps(tuple(episodes), *counts.tolist())
+
+
+def _as_shown(
+  in_force: np.ndarray, rewards: np.ndarray, starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """`[S]` of an episode's stored frames as `[F]` of those that are shown.
+
+  `starts` is `[S + 1]`, the last one F. No reward moves onto the last frame, where no
+  step is: many a game gives its reward right before its end.
+  """
+  num_frames = int(starts[-1])
+  stored = np.searchsorted(starts[:-1], np.arange(num_frames), side='right') - 1
+  latest = np.append(np.full(len(rewards) - 1, num_frames - 2), num_frames - 1)
+  places = np.minimum(starts[:-1], latest).clip(min=0)
+  return in_force[stored], np.bincount(places, rewards, num_frames)
 
 
 def _episode(
@@ -109,7 +134,7 @@ def _episode(
 ) -> tuple[Steps | None, tuple[int, int, int, int]]:
   """F frames as steps; what is dropped in the order of `RecordingSteps`' counts."""
   skip, num_frames = protocol.frame_skip, len(in_force)
-  num_steps, rest = divmod(num_frames - 1, skip)
+  num_steps, rest = divmod(max(0, num_frames - 1), skip)
   is_short = is_terminal and rest > 0
   if not num_steps and not is_short:
     return None, (0, 0, num_frames, np.count_nonzero(rewards))

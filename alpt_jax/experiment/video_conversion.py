@@ -150,7 +150,7 @@ def _kept(summary: GameSummary) -> list[str]:
     lines.append(f'  {", ".join(counted)}')
   longest = max(kept, key=lambda each: each.longest_hold)
   if longest.longest_hold > 1:
-    rate = longest.clip.frame_rate
+    rate = 0 if longest.clip.starts else longest.clip.frame_rate
     seconds = f' ({longest.longest_hold / rate:.1f} s)' if rate else ''
     lines.append(
       f'  longest that one action is held: {longest.longest_hold:,} frames{seconds}, '

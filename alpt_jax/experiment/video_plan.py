@@ -111,12 +111,12 @@ def _opened(game: Game, choice: VideoChoice, omissions: Omissions) -> list[Opene
         check_alike(clip, reference)
       table, hold = None, 0
       if recording.table:
-        table = read_table(recording.table, clip.num_frames, table_choice)
+        table = read_table(recording.table, clip.num_stored, table_choice)
         if not choice.actions:
           spellings([*tables, table])
           names = {row.action: row for row in reversed(table.rows) if not row.end}
           tables.append(table._replace(rows=tuple(names.values())))
-        hold = longest_hold(table, clip.num_frames)
+        hold = longest_hold(table, clip.num_stored)
         table = _changes(table)
       opened.append(Opened(recording, clip, table, hold))
   return opened
@@ -174,7 +174,12 @@ def _steps(each: Opened, spec: EnvironmentSpec, choice: VideoChoice) -> Recordin
   """The agent steps of a recording, which its game's spec must be able to show."""
   step_choice = StepChoice(choice.mixed, choice.end)
   found = steps_of(
-    each.table, each.clip.num_frames, spec.action_names, spec.protocol, step_choice
+    each.table,
+    each.clip.num_frames,
+    spec.action_names,
+    spec.protocol,
+    step_choice,
+    each.clip.starts,
   )
   if not found.episodes:
     raise UserError(
