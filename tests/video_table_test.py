@@ -82,6 +82,21 @@ def test_names_may_hold_commas_quotes_and_blanks(read):
   assert [row.line for row in table.rows] == [2, 3]
 
 
+def test_empty_cells_behind_the_last_column_are_a_spreadsheets(read):
+  plain = read('frame,action\n0,A\n5,\n').rows
+  assert read('frame,action,,\n0,A,,\n5,,\n').rows == plain
+  assert read('frame,action\n0,A,\n5,,,,\n').rows == plain
+
+
+def test_a_table_that_begins_with_frame_1_may_count_from_1(read):
+  (note,) = read('1,A\n').notes
+  assert note.endswith(
+    'a.csv: begins with frame 1; if it counts from 1, pass --first_frame=1.'
+  )
+  assert not read('0,A\n1,B\n').notes and not read('2,A\n').notes
+  assert not read('2,A\n', first_frame=1).notes
+
+
 def test_a_line_is_the_files_even_behind_blank_ones(read, said):
   assert [row.line for row in read('frame,action\n\n0,A\n,\n\n5,B\n').rows] == [3, 6]
   assert said('frame,action\n\n0,A\n\nx,B\n').startswith(', line 5: ')
@@ -215,6 +230,11 @@ def test_the_longest_hold_ends_at_a_row_or_with_the_video(read):
     (
       'frame,action\n0,A\n5,up,left\n',
       ', line 3: expected 2 cells, found 3. Quote commas inside a name.',
+    ),
+    (
+      '0,A,\n5,B\n',
+      ', line 2: expected 3 cells, found 2. Write an empty one where there is nothing '
+      'to say.',
     ),
     (
       'frame,action\n12.5,A\n',

@@ -90,11 +90,15 @@ def read_table(
   rows = []
   for line, cells in lines:
     place = f'{path}, line {line}'
+    if not any(cells[len(columns) :]):  # spreadsheets end rows with empty ones
+      cells = cells[: len(columns)]
     if len(cells) != len(columns):
       inside = 'commas' if separator == ',' else repr(separator)
+      advice = f'Quote {inside} inside a name'
+      if len(cells) < len(columns):
+        advice = 'Write an empty one where there is nothing to say'
       raise UserError(
-        f'{place}: expected {len(columns)} cells, found {len(cells)}. Quote {inside} '
-        'inside a name.'
+        f'{place}: expected {len(columns)} cells, found {len(cells)}. {advice}.'
       )
     row = _row(place, line, dict(zip(columns, cells, strict=True)), choice)
     _check_order(place, row, rows[-1] if rows else None, num_frames, choice)
@@ -104,6 +108,9 @@ def read_table(
       f'{path}: expected rows below its header, found none. Write some, or remove it.'
     )
   _check_row_per_frame(path, rows, num_frames)
+  if rows[0].frame == 1 and not choice.first_frame:
+    one = f'{path}: begins with frame 1; if it counts from 1, pass --first_frame=1.'
+    notes = (*notes, one)
   return Table(path, tuple(rows), notes)
 
 
@@ -219,6 +226,8 @@ def _columns(
       )
     return None
   names = [cell.lower() for cell in cells]
+  while not names[-1]:
+    del names[-1]
   for name in names:
     if name not in _COLUMNS:
       raise UserError(
