@@ -31,6 +31,16 @@ def test_an_npz_becomes_a_dataset_with_what_is_known_of_it(tmp_path):
   assert (tmp_path / 'out' / 'card.json').is_file()
 
 
+@pytest.mark.parametrize('num_channels', [2, 3, 5])
+def test_pictures_of_any_number_of_channels_have_a_picture(tmp_path, num_channels):
+  pictures = np.random.default_rng(0).integers(256, size=(7, 14, 14, num_channels))
+  path = tiny_arrays.save(
+    tmp_path, observations=pictures.astype(np.uint8), next_observations=None
+  )
+  convert(path, tmp_path / 'out')
+  assert (tmp_path / 'out' / 'picture.png').is_file()
+
+
 def test_what_the_flags_say_of_the_recording_is_kept(tmp_path):
   path = tiny_arrays.save(tmp_path, action_names=None)
   names = ('A', 'B', 'C')

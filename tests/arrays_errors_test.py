@@ -70,7 +70,11 @@ BAD = {
   ),
   'a number far too large for an action without name': (
     {'actions': np.array([0, 10**9, 1, 1, 0]), 'action_names': None},
-    ('field actions: expected numbers below 1000', 'found 1000000000'),
+    ('field actions: expected numbers below 255', 'found 1000000000'),
+  ),
+  'not known, in a byte without sign': (
+    {'actions': np.array([0, -1, 1, 1, 0]).astype(np.uint8), 'action_names': None},
+    ('field actions: expected numbers below 255', 'found 255'),
   ),
   'no action known and no name': (
     {'actions': np.full(5, -1), 'action_names': None},

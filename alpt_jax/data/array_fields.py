@@ -30,8 +30,8 @@ _TWINS = {'terminals': 'terminations', 'timeouts': 'truncations'}
 _OPTIONAL = ('next_observations', 'is_labelled', 'action_names')
 # They say that an episode ended and not how.
 _DONE = ('dones', 'done')
-# Ours: a larger number is something else than an action.
-_MOST_MADE_UP = 1_000
+# Ours: a larger number is something else than an action, as 255 is -1 in a byte.
+_MOST_MADE_UP = 255
 
 
 class Columns(NamedTuple):

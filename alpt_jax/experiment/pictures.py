@@ -23,9 +23,12 @@ def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray], seconds: float) -
 
 
 def save_best_episode(path: pathlib.Path, pool: Pool) -> None:
-  """Four moments of the episode of highest return, side by side, at twice the size."""
+  """Four moments of the episode of highest return, side by side, at twice the size.
+
+  Of other channels than colours, as of frames that are stacked, the first is shown.
+  """
   best = int(np.add.reduceat(pool.rewards, pool.starts).argmax())
   moments = (np.array([1, 3, 5, 7]) * pool.lengths[best]) // 8
   pictures = np.asarray(pool.observations[pool.starts[best] + best + moments])
   strip = np.concatenate(list(pictures), axis=1).repeat(2, 0).repeat(2, 1)
-  Image.fromarray(strip[..., 0] if strip.shape[-1] == 1 else strip).save(path)
+  Image.fromarray(strip if strip.shape[-1] == 3 else strip[..., 0]).save(path)
