@@ -102,19 +102,30 @@ def test_videos_are_told_from_datasets_by_what_is_there(clips, typed):
   assert first.read_text() == second.read_text()
 
 
+def test_a_recording_may_be_called_nearly_as_files_of_rl_unplugged(clips, typed):
+  (clips / 'a.mkv').rename(clips / 'run_1-best-of-3.mkv')
+  assert conversion_flags.kind_of('clips').name == 'a folder of videos'
+  (clips / 'run_1-00000-of-00003').touch()
+  assert conversion_flags.kind_of('clips').name == 'files of RL Unplugged'
+
+
+def test_an_npz_is_one_in_capitals_too():
+  assert conversion_flags.kind_of('X.NPZ').name == 'an .npz file'
+
+
 def test_a_flag_about_another_kind_is_refused(clips, typed):
   write_pool('pool', tiny.tiny_spec(), tiny.tiny_episodes((2,)))
-  typed('--fps=30')
+  typed('--end=cut')
   assert said('pool') == (
-    '--fps: is about a folder of videos, pool is a pool or a packed set. Leave it away.'
+    '--end: is about a folder of videos; pool is a pool or a packed set. Leave it away.'
   )
   typed('--runs=1')
   assert said('clips') == (
-    '--runs: is about files of RL Unplugged, clips is a folder of videos. Leave it '
+    '--runs: is about files of RL Unplugged; clips is a folder of videos. Leave it '
     'away.'
   )
   typed('--guesses=.5')
-  assert said('pool').startswith('--guesses: is about a dataset with RLDS files, pool')
+  assert said('pool').startswith('--guesses: is about a dataset with RLDS files; pool')
 
 
 def test_what_is_neither_is_said_with_what_would_do(folder, typed):

@@ -180,7 +180,7 @@ def _is_minari(data: str) -> bool:
 
 
 def _is_npz(data: str) -> bool:
-  return data.endswith('.npz')
+  return data.lower().endswith('.npz')
 
 
 def _is_dataset(data: str) -> bool:

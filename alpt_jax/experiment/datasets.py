@@ -10,6 +10,7 @@ from alpt_jax.data.packed import open_recorded
 from alpt_jax.data.pool import Pool
 from alpt_jax.data.pool_files import MANIFEST
 from alpt_jax.data.recorded_labels import draw_recorded
+from alpt_jax.data.shards import recorded_runs
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import mixing
 from alpt_jax.experiment.config import DataConfig, RunConfig
@@ -119,7 +120,7 @@ def holds_shards(folder: str) -> bool:
   """Whether a folder is a game of RL Unplugged, by the names of its files."""
   if folder.startswith('gs://'):
     return True
-  return any(pathlib.Path(folder).glob('run_*-*-of-*'))
+  return bool(recorded_runs(pathlib.Path(folder)))
 
 
 @dataclasses.dataclass(frozen=True)
