@@ -1,5 +1,6 @@
 """RLDS files: plain TFDS reads ours, and bad ones are refused in one clear line."""
 
+import errno
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import tiny
 
 from alpt_jax import specs
 from alpt_jax.data import pool, rlds
+from alpt_jax.data.quiet_tensorflow import tf
 from alpt_jax.errors import UserError
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
 from alpt_jax.types import Episode
@@ -122,6 +124,27 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     rlds.write(tmp_path / 'data', spec_of(), interrupted(), METADATA)
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  ('error', 'number'),
+  [
+    (tf.errors.ResourceExhaustedError, errno.ENOSPC),
+    (tf.errors.UnknownError, errno.EIO),
+  ],
+)
+@pytest.mark.parametrize('method', ['add_examples', 'close_all'])
+def test_a_disk_that_fails_is_no_error_of_tensorflows(
+  tmp_path, monkeypatch, method, error, number
+):
+  def fail(self, *unused):
+    raise error(None, None, 'a.tfrecord; no space')
+
+  monkeypatch.setattr(tfds.core.SequentialWriter, method, fail)
+  with pytest.raises(OSError, match='a.tfrecord; no space') as caught:
+    rlds.write(tmp_path / 'out', tiny.tiny_spec(), tiny.tiny_episodes((2,)), {})
+  assert caught.value.errno == number
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_write_takes_no_folder_that_holds_something(recorded):

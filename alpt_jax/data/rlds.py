@@ -81,6 +81,7 @@ def write(
   Raises:
     UserError: the folder is taken, an episode does not fit `spec` (episode, step
       and field named), or there is none.
+    OSError: it cannot be written.
   """
   folder = pathlib.Path(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -99,11 +100,13 @@ def write(
       place = f'{folder}: episode {num_episodes}'
       episode = check_episode(episode, spec, place)
       steps = rlds_forms.steps(episode, _knowledge(episode, is_partial, place))
-      writer.add_examples({'train': [{'steps': steps, **episode_metadata}]})
+      with rlds_forms.disk_errors():
+        writer.add_examples({'train': [{'steps': steps, **episode_metadata}]})
       num_episodes += 1
     if not num_episodes:
       raise UserError(f'{folder}: a dataset needs at least one episode, got none.')
-    writer.close_all()
+    with rlds_forms.disk_errors():
+      writer.close_all()
     text = json.dumps(spec.to_dict(), indent=2) + '\n'
     (partial / 'environment.json').write_text(text)
     os.replace(partial, folder)

@@ -10,10 +10,12 @@ False, False and 0 on the last step of an episode, whose action has no meaning:
 Without them all actions are recorded.
 """
 
+import contextlib
+import errno
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -112,6 +114,22 @@ def steps(
       for field, values in (knowledge or {}).items()
     },
   }
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+  """What TensorFlow says of a disk that cannot be written, as Python says it.
+
+  Raises:
+    OSError: in its place.
+  """
+  try:
+    yield
+  except tf.errors.OpError as error:
+    # A full disk, or one over its quota; a file that is too large.
+    full = (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError)
+    number = errno.ENOSPC if isinstance(error, full) else errno.EIO
+    raise OSError(number, error.message) from error
 
 
 def check_forms(path: pathlib.Path, found: Mapping, spec: EnvironmentSpec) -> None:

@@ -71,20 +71,20 @@ class LabelledFiles:
     serializer = tfds.core.example_serializer.ExampleSerializer(
       self._info.features.get_serialized_info()
     )
-    with whole_file(self.path(index)) as partial:
-      try:
-        with tf.io.TFRecordWriter(os.fspath(partial)) as file:
-          for number, episode, knowledge in episodes:
-            steps = rlds_forms.steps(episode, knowledge)
-            if self._is_png:
-              steps['observation'] = list(map(encode_png, steps['observation']))
-            example = {'steps': steps, 'episode': number}
-            encoded = self._info.features.encode_example(example)
-            proto = serializer.get_tf_example(encoded)
-            # Else the order of its fields is another in each process.
-            file.write(proto.SerializeToString(deterministic=True))
-      except tf.errors.OpError as error:
-        raise OSError(f'{partial}: {error.message}') from error
+    with (
+      whole_file(self.path(index)) as partial,
+      rlds_forms.disk_errors(),
+      tf.io.TFRecordWriter(os.fspath(partial)) as file,
+    ):
+      for number, episode, knowledge in episodes:
+        steps = rlds_forms.steps(episode, knowledge)
+        if self._is_png:
+          steps['observation'] = list(map(encode_png, steps['observation']))
+        example = {'steps': steps, 'episode': number}
+        encoded = self._info.features.encode_example(example)
+        proto = serializer.get_tf_example(encoded)
+        # Else the order of its fields is another in each process.
+        file.write(proto.SerializeToString(deterministic=True))
 
   def finish(self, counts: Sequence[int]) -> None:
     """Writes what makes a dataset of all parts; processes that do it at once may.
