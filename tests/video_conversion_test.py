@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import types
@@ -18,6 +19,7 @@ from alpt_jax.data.pool import write_pool
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import video_dataset
 from alpt_jax.experiment.recording import card_of
+from alpt_jax.experiment.recordings import read_recordings
 from alpt_jax.experiment.video_conversion import VideoChoice, convert_videos
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec, Protocol
 from alpt_jax.types import Episode
@@ -247,6 +249,22 @@ def test_a_table_counts_the_frames_of_its_file_also_where_others_are_shown(clips
   (clips / 'b.csv').write_text('0,A\n3,B\n')
   convert(fps=50)
   assert actions() == ['A', 'A', 'A', 'B'] + ['A', 'A', 'B', 'B', 'B', 'B']
+  # A frame's number would be looked for in the file, where it is another's.
+  assert read_recordings('out', pool()).place(1, 3) == 'b.mkv at 0:00.1'
+
+
+def test_which_picture_a_table_begins_with_is_said_where_it_has_another_number(clips):
+  tiny_video.write_pngs(clips / 'a', tiny_video.pictures(9), first=7)
+  (clips / 'a.csv').write_text('7,A\n')
+  tiny_video.write_pngs(clips / 'b', tiny_video.pictures(9), first=7)
+  convert(first_frame=7)
+  assert not [note for note in record()['notes'] if 'first picture' in note]
+  shutil.rmtree('out')
+  convert()
+  assert [note for note in record()['notes'] if 'first picture' in note] == [
+    'clips/a.csv: its frame 0 is the first picture, frame_007.png. If it counts as '
+    'these are named, pass --first_frame=7.'
+  ]
 
 
 def test_a_table_may_have_a_byte_order_mark_and_another_separator(clips):
@@ -356,6 +374,7 @@ def test_every_episode_is_traced_to_its_frames(clips):
     'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
     'frames': 15,
     'frame_rate': 60.0,
+    'held': False,
     'size': [28, 28],
     'codec': 'ffv1',
     'csv': 'a.csv',

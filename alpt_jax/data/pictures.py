@@ -75,10 +75,7 @@ def picture_files(folder: pathlib.Path) -> list[pathlib.Path]:
         f'{file}: expected nothing but .png files in a folder that is a recording. '
         'Move it elsewhere.'
       )
-    numbers = re.findall('[0-9]+', file.stem)
-    if not numbers:
-      raise UserError(f"{file}: expected the frame's number in its name, found none.")
-    numbered.append((int(numbers[-1]), file))
+    numbered.append((frame_number(file), file))
   if not numbered:
     raise UserError(f'{folder}: expected .png files, found none.')
   numbered.sort()
@@ -91,6 +88,14 @@ def picture_files(folder: pathlib.Path) -> list[pathlib.Path]:
         'them without gaps.'
       )
   return [file for _, file in numbered]
+
+
+def frame_number(file: pathlib.Path) -> int:
+  """The last integer of a picture's name; without one it raises `UserError`."""
+  numbers = re.findall('[0-9]+', file.stem)
+  if not numbers:
+    raise UserError(f"{file}: expected the frame's number in its name, found none.")
+  return int(numbers[-1])
 
 
 def open_picture(file: pathlib.Path) -> Image.Image:

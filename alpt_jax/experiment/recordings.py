@@ -27,6 +27,7 @@ class Recordings:
     of_episode: `[E]` int64, the recording of each episode.
     first_frames: `[E]` int64, where in its file each begins; None without files.
     frame_rates: `[R]` frames a second; 0 where not known.
+    is_held: `[R]` whether the file itself has other frames.
     frame_skip: frames of an agent step.
   """
 
@@ -34,6 +35,7 @@ class Recordings:
   of_episode: np.ndarray
   first_frames: np.ndarray | None = None
   frame_rates: tuple[float, ...] = ()
+  is_held: tuple[bool, ...] = ()
   frame_skip: int = 1
 
   def place(self, episode: int, step: int) -> str:
@@ -45,7 +47,8 @@ class Recordings:
     rate = self.frame_rates[recording]
     if not rate:
       return f'{self.names[recording]}, frame {frame}'
-    return f'{self.names[recording]} at {clock(frame / rate)} (frame {frame})'
+    place = f'{self.names[recording]} at {clock(frame / rate)}'
+    return place if self.is_held[recording] else f'{place} (frame {frame})'
 
 
 def read_recordings(folder: str | os.PathLike, pool: Pool) -> Recordings:
@@ -89,5 +92,6 @@ def _from_record(records: list[dict], pool: Pool) -> Recordings:
     np.repeat(np.arange(len(records)), counts),
     np.concatenate([np.asarray(record['first_frames'], int) for record in records]),
     tuple(float(record['frame_rate']) for record in records),
+    tuple(bool(record.get('held')) for record in records),
     pool.spec.protocol.frame_skip,
   )

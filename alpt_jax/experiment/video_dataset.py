@@ -21,6 +21,7 @@ from alpt_jax.data.pictures import picture_files
 from alpt_jax.data.pool_files import sha256_of
 from alpt_jax.experiment.conversion import Say
 from alpt_jax.experiment.dataset_folder import write_dataset
+from alpt_jax.experiment.recordings import CONVERSION
 from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.video_choice import VideoChoice
 from alpt_jax.experiment.video_games import Omissions
@@ -28,7 +29,6 @@ from alpt_jax.experiment.video_plan import PlannedGame, PlannedRecording
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
-CONVERSION = 'conversion.json'
 _FORMAT = 1
 # Ours: seconds between two lines about a long conversion.
 _SECONDS_PER_LINE = 10
@@ -194,6 +194,7 @@ def _record(
     'sha256': _sha256(path),
     'frames': clip.num_frames,
     'frame_rate': clip.frame_rate,
+    'held': clip.starts is not None,  # `frames` are not those of the file
     'size': [clip.width, clip.height],
     'codec': clip.codec,
     'csv': f'{table.relative_to(folder)}' if table else None,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from alpt_jax import specs
 from alpt_jax.data.checks import check_returns
 from alpt_jax.data.clip import Clip, check_alike, check_fits
+from alpt_jax.data.pictures import frame_number, picture_files
 from alpt_jax.data.video_steps import RecordingSteps, StepChoice, steps_of
 from alpt_jax.data.video_table import (
   Table,
@@ -91,7 +92,11 @@ def plan_game(
         recordings.append(
           PlannedRecording(each.recording, each.clip, each.longest_hold, steps)
         )
-    notes = [*_notes(spec, opened), *_mixed_note(spec, recordings, choice)]
+    notes = [
+      *_notes(spec, opened),
+      *_picture_notes(opened, choice.first_frame),
+      *_mixed_note(spec, recordings, choice),
+    ]
     return PlannedGame(game, spec, recordings, notes)
   return None
 
@@ -251,6 +256,21 @@ def _notes(spec: EnvironmentSpec, opened: list[Opened]) -> list[str]:
       f'{spec.name}: pictures do not say how many come a second; --fps says it, so '
       'that datasets of another pace are told apart.'
     )
+  return notes
+
+
+def _picture_notes(opened: list[Opened], first_frame: int) -> list[str]:
+  """Which picture a table's first frame is, where its name has another number."""
+  notes = []
+  for each in opened:
+    if each.table and each.clip.path.is_dir():
+      first = picture_files(each.clip.path)[0]
+      if frame_number(first) != first_frame:
+        notes.append(
+          f'{each.table.path}: its frame {first_frame} is the first picture, '
+          f'{first.name}. If it counts as these are named, pass '
+          f'--first_frame={frame_number(first)}.'
+        )
   return notes
 
 
