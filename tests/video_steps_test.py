@@ -191,9 +191,9 @@ def test_without_a_skip_every_frame_is_seen_and_none_is_pooled():
 
 
 def test_rows_of_frames_that_are_shown_twice_or_not_are_where_these_are():
-  # Shown are 0 0 1 3 3: frame 2 is passed over, its reward comes with the next one.
+  # Shown are 0 0 1 3 4: frame 2 is passed over, its reward comes with the next one.
   rows = {0: 'A', 1: ('B', 1.0), 2: ('C', 2.0), 3: ('A', 4.0)}
-  found = only(steps(rows, 5, skip=1, starts=(0, 2, 3, 3)))
+  found = only(steps(rows, 5, skip=1, starts=(0, 2, 3, 3, 4)))
   assert actions(found) == [0, 0, 1, 0]
   assert found.rewards.tolist() == [0, 0, 1, 6]
   assert found.shown.tolist() == [0, 1, 2, 3, 4]
@@ -208,6 +208,14 @@ def test_an_episode_ends_with_the_last_that_is_shown_of_it():
   assert (one.shown.tolist(), actions(one)) == ([0, 1, 2], [0, 0])
   assert one.rewards.tolist() == [0, 1] and recording.num_dropped_rewards == 1
   assert (other.shown.tolist(), actions(other)) == ([3, 4], [2])
+
+
+def test_an_episode_ends_where_its_last_frame_is_first_shown():
+  # Shown are 0 1 1 1 2 3: what is shown behind the first 1 is no step of any episode.
+  rows = {0: 'A', 1: ('', 0.0, 'terminal'), 2: 'B'}
+  one, other = steps(rows, 6, skip=1, starts=(0, 1, 4, 5)).episodes
+  assert (one.shown.tolist(), actions(one)) == ([0, 1], [0])
+  assert (other.shown.tolist(), actions(other)) == ([4, 5], [1])
 
 
 def test_an_episode_of_which_nothing_is_shown_is_dropped():

@@ -115,10 +115,11 @@ def _as_shown(
 ) -> tuple[np.ndarray, np.ndarray]:
   """`[S]` of an episode's stored frames as `[F]` of those that are shown.
 
-  `starts` is `[S + 1]`, the last one F. No reward moves onto the last frame, where no
-  step is: many a game gives its reward right before its end.
+  `starts` is `[S + 1]`, the last one that of the next episode. Until then an episode's
+  last frame may be shown again: it ends with the first time. No reward moves onto it,
+  where no step is: many a game gives its reward right before its end.
   """
-  num_frames = int(starts[-1])
+  num_frames = int(min(starts[-2] + 1, starts[-1]))
   stored = np.searchsorted(starts[:-1], np.arange(num_frames), side='right') - 1
   latest = np.append(np.full(len(rewards) - 1, num_frames - 2), num_frames - 1)
   places = np.minimum(starts[:-1], latest).clip(min=0)
