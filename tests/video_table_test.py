@@ -213,6 +213,10 @@ def test_the_longest_hold_ends_at_a_row_or_with_the_video(read):
       ', line 3: byte 0xe9 is not UTF-8. Save it as UTF-8.',
     ),
     (
+      b'f\0r\0a\0m\0e\0',
+      ', line 1: byte 0x00 is not UTF-8. Save it as UTF-8.',
+    ),
+    (
       'frame,aktion\n0,A\n',
       ", line 1: unknown column 'aktion'; did you mean 'action'? Known: action, end, "
       'frame, reward.',

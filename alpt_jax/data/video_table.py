@@ -173,14 +173,16 @@ def _text(path: pathlib.Path) -> tuple[str, tuple[str, ...]]:
     if content.startswith(mark):
       shown = mark.hex(' ').upper()
       raise UserError(f'{path}: {name} (byte-order mark {shown}). Save it as UTF-8.')
+  bad = content.find(b'\0')  # of UTF-16 without a mark, or of a file that was torn
   try:
     text = content.decode('utf-8')
   except UnicodeDecodeError as error:
-    line = content.count(b'\n', 0, error.start) + 1
+    bad = error.start
+  if bad >= 0:
+    line = content.count(b'\n', 0, bad) + 1
     raise UserError(
-      f'{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8. Save it as '
-      'UTF-8.'
-    ) from error
+      f'{path}, line {line}: byte {content[bad]:#04x} is not UTF-8. Save it as UTF-8.'
+    )
   if text.startswith('\ufeff'):
     return text[1:], (f'{path}: a UTF-8 byte-order mark was read past.',)
   return text, ()
