@@ -13,7 +13,7 @@ import tiny_models
 
 from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.errors import UserError
-from alpt_jax.experiment import identity, models
+from alpt_jax.experiment import identity, models, trained_models
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.recording import Recording, record
 from alpt_jax.experiment.run import Run, open_trained
@@ -60,7 +60,7 @@ def _inherit(run, workdir, vocabulary=None, observation=None, steps=None, num_he
   kept = jax.device_get(fresh.params)
   observation = observation or run.data.target.spec.observation
   base = models.read_origin(workdir)
-  state = models.inherit(fresh, config, base, vocabulary, observation, run.mesh)
+  state = trained_models.inherit(fresh, config, base, vocabulary, observation, run.mesh)
   return jax.device_get(state.params), kept
 
 

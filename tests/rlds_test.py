@@ -211,11 +211,12 @@ def test_a_guess_poses_as_a_recording_only_where_that_is_asked(
   assert episode.actions.tolist() == [1, known[1], 0]
 
 
-def test_guesses_need_a_confidence(tmp_path):
-  folder = foreign(tmp_path / 'data', [GUESSED], drop=('confidence',), **KNOWLEDGE)
+@pytest.mark.parametrize('field', ['is_recorded', 'confidence'])
+def test_guesses_are_told_from_recordings_and_have_a_confidence(tmp_path, field):
+  folder = foreign(tmp_path / 'data', [GUESSED], drop=(field,), **KNOWLEDGE)
   (episode,) = rlds.read(folder)
-  assert episode.is_labelled.tolist() == [True, False, False]
-  with pytest.raises(UserError, match='features.json, step field confidence: expected'):
+  assert episode.is_labelled.tolist() == [True, field == 'is_recorded', False]
+  with pytest.raises(UserError, match=f'features.json, step field {field}: expected'):
     rlds.read(folder, guesses=0.5)
 
 

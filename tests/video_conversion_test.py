@@ -182,6 +182,33 @@ def test_a_step_of_two_actions_is_counted_and_can_be_left_unlabelled(clips):
   assert actions() == ['A', None, 'B']
 
 
+def test_a_table_with_a_row_for_each_frame_says_what_one_of_changes_says(clips):
+  tiny_video.write(clips / 'a.mkv', tiny_video.pictures(21))
+  table = clips / 'a.csv'
+  head = 'frame,action,reward,end\n'
+  # The row that ends an episode still names an action, which is not held over it.
+  actions_of = ['A'] * 8 + ['B'] * 5 + [''] * 3 + ['B'] * 5
+  rewards = {2: '1', 14: '-2'}
+  rows = [
+    f'{frame},{action},{rewards.get(frame, "")},{"terminal" if frame == 10 else ""}\n'
+    for frame, action in enumerate(actions_of)
+  ]
+  table.write_text(head + ''.join(rows))
+  convert(frame_skip=2)
+  assert record()['recordings'][0]['longest_hold'] == 1
+  dense = pool().manifest_hash
+  table.write_text(
+    head
+    + '0,A,,\n2,A,1,\n3,A,,\n8,B,,\n10,,,terminal\n11,B,,\n13,,,\n14,,-2,\n16,B,,\n'
+  )
+  pathlib.Path('out').rename('dense')
+  convert(frame_skip=2)
+  assert pool().manifest_hash == dense
+  # Frames 0 to 10 are 5 steps; 11 and 12, 13 and 14, .. the others, one of them mixed.
+  assert actions() == ['A'] * 4 + ['B', 'B', None, None, 'B']
+  assert pool().rewards.tolist() == [0, 1, 0, 0, 0, 0, -2, 0, 0]
+
+
 def test_a_recording_ends_as_it_is_said_to(clips):
   tiny_video.write(clips / 'a.mkv', tiny_video.pictures(6))
   (clips / 'a.csv').write_text('frame,action,end\n1,A,\n3,,cut\n4,B,\n')

@@ -68,6 +68,9 @@ def _shard() -> tuple[int, int]:
 
 def main(argv):
   del argv
+  for flag in (_RUN, _DATA, _OUT):
+    if not flag.value:
+      raise UserError(f'--{flag.name}: expected a folder. See --help.')
   run = pathlib.Path(_RUN.value)
   choice = label_run.LabelChoice(
     run=run,
@@ -89,5 +92,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['run', 'data', 'out'])
   cli.run(main)

@@ -149,18 +149,20 @@ def read(
       By default none does: a guess never poses as a recording.
 
   Raises:
-    UserError: as in `validate`, or guesses are asked for that have no confidence; or,
-      while reading, an episode does not fit the spec (episode, step and field named)
+    UserError: as in `validate`, or guesses are asked for where none are told; or, while
+      reading, an episode does not fit the spec (episode, step and field named)
       or a file is damaged (file named).
   """
   folder = pathlib.Path(folder)
   builder, spec = _open(folder, spec)
   fields = builder.info.features['steps'].feature
-  if guesses is not None and 'is_recorded' in fields and 'confidence' not in fields:
-    raise UserError(
-      f'{folder}/features.json, step field confidence: expected one beside '
-      'is_recorded, as guesses are chosen by it, found none. Leave guesses out.'
-    )
+  for field in () if guesses is None else ('is_recorded', 'confidence'):
+    if field not in fields:
+      raise UserError(
+        f'{folder}/features.json, step field {field}: expected one, as guesses are '
+        'told and chosen by is_recorded and confidence, found none. Leave guesses out, '
+        'or give what bin/label wrote.'
+      )
   return _episodes(folder, builder, spec, guesses)
 
 

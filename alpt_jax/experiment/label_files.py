@@ -17,7 +17,7 @@ from alpt_jax.experiment.known_actions import KnownActions
 from alpt_jax.labelling.calibration import tempered
 from alpt_jax.labelling.gathering import EpisodeLabels
 from alpt_jax.labelling.parts import Part
-from alpt_jax.partial import whole_file
+from alpt_jax.partial import remove_abandoned, whole_file
 from alpt_jax.report.run_files import read_object
 
 FORMAT = 1
@@ -203,6 +203,8 @@ class LabelFiles:
 
   def finish(self) -> None:
     """Makes a dataset of the RLDS files, once all parts are there."""
+    # Of a process that was killed when the record was just there.
+    remove_abandoned(self.folder / RECORD)
     if self._rlds is not None:
       self._rlds.finish([part.count for part in self.parts])
 

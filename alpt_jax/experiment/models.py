@@ -1,4 +1,4 @@
-"""A run's models: built from its config, or inherited from another run's checkpoint."""
+"""A run's models, built from its config; `trained_models.py` reads checkpoints."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -19,10 +19,9 @@ from alpt_jax.errors import UserError
 from alpt_jax.experiment import mixing
 from alpt_jax.experiment.config import RunConfig, from_record
 from alpt_jax.methods import IDM, POLICY
-from alpt_jax.models import embedding, flops, layers
+from alpt_jax.models import embedding, flops
 from alpt_jax.models.decision_transformer import DecisionTransformer
 from alpt_jax.models.inverse_dynamics import InverseDynamics
-from alpt_jax.models.vocabulary import grow
 from alpt_jax.specs import EnvironmentSpec, ObservationSpec
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
@@ -298,88 +297,3 @@ def placed_shapes(steps: Steps, example: Window, mesh) -> State:
     shapes,
     sharding.state_shardings(shapes, mesh),
   )
-
-
-def restore(
-  workdir: str | pathlib.Path,
-  origin: Origin,
-  mesh: Mesh,
-  step: int | None = None,
-  length: int | None = None,
-) -> tuple[Steps, State]:
-  """The models of a run's checkpoint; none of its datasets is needed.
-
-  Args:
-    workdir: the run's folder.
-    origin: what that checkpoint says of itself.
-    mesh: where the state goes.
-    step: which one; default the last.
-    length: transitions of a window; default the run's.
-
-  Raises:
-    UserError: no such step, or unreadable.
-  """
-  observation, num_actions = origin.environment.observation, len(origin.vocabulary)
-  steps = build(origin.config, observation, num_actions, origin.return_range)
-  length = length or origin.config.model.num_transitions
-  shapes = placed_shapes(steps, example_window(observation, num_actions, length), mesh)
-  checkpoints = Checkpoints(checkpoint_folder(workdir), writable=False)
-  return steps, checkpoints.restore(shapes, step)
-
-
-def _in_layout(config: RunConfig, origin: RunConfig, params):
-  """Another run's parameters, its layers stacked or not as this run has them."""
-  if config.model.scan_layers == origin.model.scan_layers:
-    return params
-  change = layers.stack_layers if config.model.scan_layers else layers.unstack_layers
-  return change(params, config.model.num_layers)
-
-
-def inherit(
-  state: TrainState,
-  config: RunConfig,
-  origin: Origin,
-  vocabulary: tuple[str, ...],
-  observation: ObservationSpec,
-  mesh,
-) -> TrainState:
-  """Replaces fresh parameters by those of the initial run's last checkpoint.
-
-  Of the models that the method inherits alone; the others stay fresh. Neither that
-  run's datasets nor its environments are needed. The optimiser starts anew. Action
-  names that it never saw get the fresh rows.
-
-  Args:
-    state: fresh, with the models of this run.
-    config: of this run; `initial` is the other run's folder.
-    origin: what that run's checkpoint says of itself; `lineage.check_taught` has
-      passed it.
-    vocabulary: this run's, which starts with the other's.
-    observation: of this run's target.
-    mesh: where the parameters go.
-
-  Raises:
-    UserError: the other run saw observations of another form, or has another
-      architecture.
-  """
-  workdir, num_heads = config.initial, config.model.num_heads
-  if origin.environment.observation != observation:
-    raise UserError(
-      f'{workdir}: was trained on observations {origin.environment.observation}, the '
-      f'target has {observation}. Record the target in that form.'
-    )
-  if origin.config.model.num_heads != num_heads:
-    raise UserError(
-      f'{workdir}: was trained with model.num_heads {origin.config.model.num_heads}, '
-      f'found {num_heads}. Use the same.'
-    )
-  length = config.model.num_transitions
-  _, inherited = restore(workdir, origin, mesh, length=length)
-  trained = _in_layout(config, origin.config, inherited.params)
-  params = dict(state.params)
-  for name in methods.get(config.method).inherits:
-    params[name] = grow(trained[name], params[name], len(origin.vocabulary))
-  new = vocabulary[len(origin.vocabulary) :]
-  if new:
-    print(f'new actions, with fresh rows: {", ".join(new)}', flush=True)
-  return state._replace(params=params)

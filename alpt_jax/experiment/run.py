@@ -11,7 +11,7 @@ import jax
 from alpt_jax import specs
 from alpt_jax.data.labels import load_labels, save_labels
 from alpt_jax.errors import Preempted, UserError
-from alpt_jax.experiment import cluster, datasets, lineage, models
+from alpt_jax.experiment import cluster, datasets, lineage, models, trained_models
 from alpt_jax.experiment.config import RunConfig, claim_workdir, read_config
 from alpt_jax.experiment.evaluation import Evaluator
 from alpt_jax.experiment.identity import write_identity
@@ -109,7 +109,7 @@ class Run:
     if self.config.initial:
       if not is_done(pathlib.Path(self.config.initial)):
         print(f'{self.config.initial}: not finished; its last checkpoint is taken')
-      state = models.inherit(
+      state = trained_models.inherit(
         state,
         self.config,
         self._base,
