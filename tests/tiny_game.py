@@ -12,7 +12,7 @@ MOVES = {
   'RIGHT': (0, 2),
   'UP': (-2, 0),
   'DOWN': (2, 0),
-  'JUMP': (-6, 0),
+  'CROUCH': (6, 0),
 }
 HELD = 4  # frames
 
