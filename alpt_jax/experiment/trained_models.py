@@ -146,12 +146,30 @@ def load_player(
   Raises:
     UserError: as `load`, or the run trains none.
   """
-  trained = load(workdir, step, mesh)
+  return player_of(load(workdir, step, mesh), workdir, spec)
+
+
+def player_of(
+  trained: Trained, place: str | pathlib.Path, spec: EnvironmentSpec | None = None
+) -> Player:
+  """The policy of a checkpoint.
+
+  Args:
+    trained: the checkpoint.
+    place: how the message names its run.
+    spec: of the environment that is played; default the run's target.
+
+  Raises:
+    UserError: the run trains none.
+  """
   origin = trained.origin
-  _check_has(origin, POLICY, workdir)
-  spec = spec or origin.environment
+  _check_has(origin, POLICY, place)
   return models.player(
-    trained.steps, trained.state, origin.config, origin.vocabulary, spec
+    trained.steps,
+    trained.state,
+    origin.config,
+    origin.vocabulary,
+    spec or origin.environment,
   )
 
 
