@@ -126,6 +126,16 @@ def test_without_an_audit_each_section_says_so(tmp_path):
   assert len(page.images) == len(card['moments']['least'] + card['moments']['most'])
 
 
+@pytest.mark.parametrize('trained, is_said', [(0, True), (40, False)])
+def test_that_it_learnt_from_the_recordings_that_judge_it(tmp_path, trained, is_said):
+  # The audit is of the first episode; transition 40 is of the second.
+  learnt = np.arange(80) == trained
+  labels = tiny_labels.label_columns(LENGTHS, recorded=learnt, trained_on=learnt)
+  card, page = make(tmp_path, labels)
+  assert card['units']['are_learnt_from'] == is_said
+  assert ('other moments of the same recordings' in page.words) == is_said
+
+
 def test_one_action_only(tmp_path):
   labels = tiny_labels.label_columns(LENGTHS, second=np.full(80, -1, np.int32))
   audited = audit(num_actions=1, num_right=10)

@@ -15,7 +15,7 @@ def card(**changes):
   """A model that is right in .8, known exactly, with nothing odd about it."""
   made = {
     'counts': {'guessed': 900, 'left_unlabelled': 100, 'audit': 500},
-    'identity': {'min_confidence': 0.5},
+    'identity': {'min_confidence': 0.0},
     'accuracy': {
       'audit': share(0.8),
       'trained_on': 0.85,
@@ -25,7 +25,7 @@ def card(**changes):
     'units': {
       'basis': 'recording',
       'num': 10,
-      'of': 'audit',
+      'are_learnt_from': False,
       'may_be_trained_on': False,
     },
     'calibration': {'error_after': 0.02, 'floor': 0.01},
@@ -53,19 +53,28 @@ def said(**changes):
 def test_what_is_known_of_the_guesses_comes_first_with_its_basis():
   sentences = verdict(card())
   assert sentences[0] == 'About 78 % (75 to 81 %) of the guessed actions are right.'
-  assert '500 recorded actions' in sentences[1]
-  assert '10 whole recordings' in sentences[1]
+  assert '500 recorded actions that the model has never seen, in 10' in sentences[1]
+  assert '10 recordings, which it takes for independent' in sentences[1]
   assert 'other moments' not in sentences[1]
 
 
-def test_stretches_are_named_and_what_follows_from_them():
-  units = {'basis': 'stretch', 'num': 16, 'of': 'audit', 'may_be_trained_on': False}
-  found = said(units=units)
+def test_stretches_are_named():
+  units = card()['units'] | {'basis': 'stretch'}
+  found = said(units=units, estimate=share(0.78, units=16))
   assert '16 stretches of recordings' in found
   assert 'takes stretches of one recording for independent' in found
-  assert 'learnt from other moments of the same recordings' in found
-  found = said(units=units | {'of': 'heldout'})
-  assert 'other moments' not in found
+
+
+def test_that_it_learnt_from_the_recordings_that_judge_it_is_said():
+  units = card()['units'] | {'are_learnt_from': True}
+  assert 'learnt from other moments of the same recordings' in said(units=units)
+
+
+def test_what_only_the_sure_ones_rest_on_is_said():
+  found = said(identity={'min_confidence': 0.5}, estimate=share(0.9, num=70, units=6))
+  assert (
+    '70 recorded actions that the model has never seen and is sure enough of' in found
+  )
 
 
 def test_that_it_may_have_been_trained_on_what_it_is_judged_by_is_said():
@@ -107,7 +116,9 @@ def test_nothing_guessed_is_said_before_how_good_it_would_have_been():
 
 def test_all_left_unlabelled_names_the_flag():
   counts = {'guessed': 0, 'left_unlabelled': 10, 'audit': 500}
-  sentences = verdict(card(counts=counts, estimate=None))
+  sentences = verdict(
+    card(counts=counts, estimate=None, identity={'min_confidence': 0.5})
+  )
   assert '--min_confidence=0.5' in sentences[0]
   assert 'no action was added' in sentences[0]
   assert 'were right' in sentences[1]
@@ -128,13 +139,28 @@ def test_a_confidence_is_as_good_as_a_perfect_one_would_seem(error, floor, is_go
   assert ('cannot be taken at its word' in found) != is_good
 
 
-def test_the_smallest_confidence_that_is_shown_to_be_right_is_named():
-  found = said()  # .95 - .03 is .92; the level 0 is none
-  assert 'With --min_confidence=0.9, 40 % of the actions' in found
-  rows = [level(0, 1, 0.95), level(0.9, 0.4, 0.92)]
-  assert 'At no confidence are 90 % shown to be right.' in said(coverage=rows)
-  rows = [level(0.9, None, 0.95)]  # nothing there to keep
-  assert '--min_confidence' not in said(coverage=rows)
+@pytest.mark.parametrize(
+  'rows, sentence',
+  [
+    # .95 - .03 is .92.
+    ((0.8, 0.95, 0.97), 'With --min_confidence=0.9, 40 % of the actions'),
+    ((0.8, 0.92, 0.97), 'With --min_confidence=0.95, 10 % of the actions'),
+    ((0.93, 0.95, 0.97), 'All guesses can be kept: at least 90 % of them right'),
+    ((0.8, 0.92, 0.92), 'At no confidence are 90 % shown to be right.'),
+  ],
+)
+def test_the_smallest_confidence_that_is_shown_to_be_right_is_named(rows, sentence):
+  stays = ((0, 1), (0.9, 0.4), (0.95, 0.1))
+  levels = [level(*each, value) for each, value in zip(stays, rows, strict=True)]
+  assert sentence in said(coverage=levels)
+
+
+def test_a_confidence_that_no_guess_has_is_not_advised():
+  rows = [level(0, 1, 0.8), level(0.9, 0, 0.97)]
+  assert 'At no confidence' in said(coverage=rows)
+  rows = [level(0, None, 0.8), level(0.9, None, 0.97)]  # nothing there to keep
+  assert 'confidence=' not in said(coverage=rows)
+  assert 'At no confidence' not in said(coverage=rows)
 
 
 def test_actions_that_were_hardly_held_back_are_named():

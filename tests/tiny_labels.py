@@ -71,6 +71,7 @@ def audit_columns(guess, true, confidence, unit, num_actions=3):
     'true_action': true,
     'confidence': sure,
     'unit': np.array(unit, np.int32),
+    'recording': np.zeros(len(guess), np.int32),
     'probabilities': probabilities.astype(np.float32),
   }
 

@@ -29,7 +29,7 @@ from alpt_jax.report.tables import replace_file
 PAGE = page.PAGE
 
 _LABELS = 'episode step action confidence recorded trained_on guess second'.split()
-_AUDIT = 'guess true_action confidence unit probabilities'.split()
+_AUDIT = 'guess true_action confidence unit recording probabilities'.split()
 
 
 def write_label_card(
@@ -60,6 +60,7 @@ def write_label_card(
   labels = label_table.read_table(parts, [*_LABELS, *truth])
   audit = label_table.read_table([folder / 'audit.parquet'], _AUDIT)
   recordings = read_recordings(data, pool)
+  learnt_from = recordings.of_episode[labels['episode'][labels['trained_on']]]
   names = pool.spec.action_names
   figures = card_figures.figures(
     labels, audit, names, identity['min_confidence'], identity['seed']
@@ -69,7 +70,11 @@ def write_label_card(
     'environment': pool.spec.name,
     **{key: labelling[key] for key in ('run', 'step', 'data', 'identity', 'versions')},
     'temperature': labelling['temperature'],
-    'units': {**labelling['audit'], 'num': len(np.unique(audit['unit']))},
+    'units': {
+      **labelling['audit'],
+      'num': len(np.unique(audit['unit'])),
+      'are_learnt_from': bool(np.isin(audit['recording'], learnt_from).any()),
+    },
     **figures,
     'moments': {
       kind: [

@@ -67,15 +67,19 @@ def _how_many(card) -> str:
 
 
 def _basis(card) -> str:
-  """What all intervals rest on."""
-  units, num = card['units'], card['counts']['audit']
-  said = f'This rests on {num:,} recorded actions that the model has never seen, in '
+  """What the first figure rests on, and which moments it takes for independent."""
+  units, share = card['units'], card['estimate'] or card['accuracy']['audit']
+  said = (
+    f'This rests on {share["num"]:,} recorded actions that the model has never seen'
+  )
+  if card['counts']['guessed'] and card['identity']['min_confidence']:
+    said += ' and is sure enough of to keep its guess'
   if units['basis'] == 'recording':
-    said += f'{units["num"]} whole recordings.'
+    said += f', in {share["units"]} recordings, which it takes for independent.'
   else:
-    said += f'{units["num"]} stretches of recordings; it takes stretches of one '
+    said += f', in {share["units"]} stretches of recordings; it takes stretches of one '
     said += 'recording for independent.'
-  if units['of'] == 'audit' and units['basis'] == 'stretch':
+  if units['are_learnt_from']:
     said += (
       ' The model learnt from other moments of the same recordings: of a recording '
       'that it knows nothing of, less may be right.'
@@ -100,16 +104,19 @@ def _sureness(card) -> str:
 
 
 def _level(card) -> str:
+  """The lowest confidence whose guesses are shown to be right often enough."""
+  if card['coverage'][0]['share_of_unlabelled'] is None:
+    return ''
   for row in card['coverage']:
-    accuracy = row['accuracy']
-    if not row['at_least'] or accuracy is None or accuracy['low'] < _WANTED:
+    accuracy, stays = row['accuracy'], row['share_of_unlabelled']
+    if accuracy is None or accuracy['low'] < _WANTED or not stays:
       continue
-    if row['share_of_unlabelled'] is None:
-      return ''
+    right = f'at least {percent(_WANTED)} of them right, if they are like those held'
+    if not row['at_least']:
+      return f'All guesses can be kept: {right} back.'
     return (
-      f'With {_flag(row["at_least"])}, {percent(row["share_of_unlabelled"])} of the '
-      f'actions that were not recorded keep a label, at least {percent(_WANTED)} of '
-      'them right, if they are like those held back.'
+      f'With {_flag(row["at_least"])}, {percent(stays)} of the actions that were not '
+      f'recorded keep a label, {right} back.'
     )
   return f'At no confidence are {percent(_WANTED)} shown to be right.'
 
