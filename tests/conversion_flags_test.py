@@ -106,15 +106,16 @@ def test_a_flag_about_another_kind_is_refused(clips, typed):
   write_pool('pool', tiny.tiny_spec(), tiny.tiny_episodes((2,)))
   typed('--fps=30')
   assert said('pool') == (
-    '--fps: is about a folder of videos, pool is a pool or a packed set. Leave it away.'
+    '--fps: is about a Minari dataset, an .npz file, a folder of videos; pool is a '
+    'pool or a packed set. Leave it away.'
   )
   typed('--runs=1')
   assert said('clips') == (
-    '--runs: is about files of RL Unplugged, clips is a folder of videos. Leave it '
+    '--runs: is about files of RL Unplugged; clips is a folder of videos. Leave it '
     'away.'
   )
   typed('--guesses=.5')
-  assert said('pool').startswith('--guesses: is about a dataset with RLDS files, pool')
+  assert said('pool').startswith('--guesses: is about a dataset with RLDS files; pool')
 
 
 def test_what_is_neither_is_said_with_what_would_do(folder, typed):
