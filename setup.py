@@ -11,7 +11,8 @@ import setuptools
 
 # Reads videos; from 17 on a conversion to grey can be told to use one thread.
 _VIDEO = ['av>=17']
-_MINARI = ['minari[hdf5]>=0.5']
+# Before 0.5.4 pictures that it stored as JPEG are not told.
+_MINARI = ['minari[hdf5]>=0.5.4']
 _X86_LINUX = 'platform_system == "Linux" and platform_machine == "x86_64"'
 _NOT_X86_LINUX = 'platform_system != "Linux" or platform_machine != "x86_64"'
 

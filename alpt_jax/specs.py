@@ -90,11 +90,14 @@ class Protocol:
   def seen_differences(self, other: 'Protocol') -> list[str]:
     """As `differences`, of what an observation and a step ARE.
 
-    Beside `SEEN_FIELDS` the steps a second, where both are known: within 1 % (ours)
+    What was not resized may stand beside what was: of one size they are alike. Beside
+    `SEEN_FIELDS` the steps a second, where both are known: within 1 % (ours)
     they are the same, as 59.94 frames a second are called 60.
     """
     here, there = self._steps_a_second, other._steps_a_second
-    differing = self.differences(other, SEEN_FIELDS)
+    is_resized = self.resize and other.resize
+    fields = [name for name in SEEN_FIELDS if name != 'resize' or is_resized]
+    differing = self.differences(other, fields)
     if here and there and abs(here - there) > 0.01 * max(here, there):
       differing.append(f'{self._rate}, not {other._rate}')
     return differing

@@ -9,18 +9,20 @@
     print(name, f'{sure:.2f}')
 
   player = model.player(seed=0)
-  player.begin(first_frame)
+  player.begin(model.observation(screen))        # [height, width, 3], as it is shown
   action = player.act()                          # an action's name
-  player.see(next_frame, reward)
+  player.see(model.observation(screen, before), reward)
 
 Neither the run's datasets nor its environments are needed.
 """
 
 import dataclasses
+import functools
 import os
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from alpt_jax.acting.one_game import OneGame
 from alpt_jax.area_resize import AreaResize
@@ -81,14 +83,9 @@ class Model:
     """
     from alpt_jax.data import video  # may be missing its package
 
-    form, protocol = self.spec.observation, self.spec.protocol
-    if form.kind != 'image':
-      raise UserError(
-        f'{self._place}: sees no pictures but {form.kind} {list(form.shape)}. Give '
-        'label() such an array.'
-      )
+    height, width, channels = self._picture_shape()
+    protocol = self.spec.protocol
     clip = video.probe(path)
-    height, width, channels = form.shape
     clips.check_fits(clip, height, width, protocol.frame_skip)
     found = dataclasses.replace(protocol, frame_rate=clip.frame_rate)
     if differing := found.seen_differences(protocol):
@@ -98,14 +95,54 @@ class Model:
       )
     whole = dataclasses.replace(protocol, max_episode_steps=clip.num_frames)
     (steps,) = steps_of(None, clip.num_frames, self.spec.action_names, whole).episodes
-    screen = clip.height, clip.width
-    resize_fn = (
-      AreaResize(screen, (height, width)) if screen != form.shape[:2] else None
-    )
+    resize_fn = _resize_fn((clip.height, clip.width), (height, width))
     shown = screens.observations(
       clip, steps.shown, steps.is_pooled, channels == 1, resize_fn
     )
     return np.stack(list(shown))
+
+  def observation(
+    self, screen: np.ndarray, before: np.ndarray | None = None
+  ) -> np.ndarray:
+    """A screen of a running game, as `frames` makes one of a recording.
+
+    Args:
+      screen: `[height, width, 3]` uint8, as the game shows it.
+      before: the screen one frame earlier. Looked at where the run's protocol sees
+        the maximum of both; an episode's first screen has none.
+
+    Returns:
+      uint8 in the form of `spec.observation`.
+
+    Raises:
+      UserError: the run sees no pictures, or a screen is none, or has fewer pixels.
+    """
+    height, width, channels = self._picture_shape()
+    protocol = self.spec.protocol
+    shown = [np.asarray(screen)]
+    if before is not None and protocol.max_pool and protocol.frame_skip > 1:
+      shown.append(np.asarray(before))
+    for each in shown:
+      is_picture = each.ndim == 3 and each.shape[2] == 3 and each.dtype == np.uint8
+      is_large = is_picture and each.shape[0] >= height and each.shape[1] >= width
+      if not is_large or each.shape != shown[0].shape:
+        raise UserError(
+          f'screen: expected uint8 [height, width, 3] of {height}x{width} or more, as '
+          f'the one before, found {each.dtype} {list(each.shape)}.'
+        )
+    if channels == 1:
+      shown = [clips.gray(Image.fromarray(each)) for each in shown]
+    size = shown[0].shape[:2]
+    return screens.resized(np.maximum.reduce(shown), _resize_fn(size, (height, width)))
+
+  def _picture_shape(self) -> tuple[int, int, int]:
+    form = self.spec.observation
+    if form.kind != 'image':
+      raise UserError(
+        f'{self._place}: sees no pictures but {form.kind} {list(form.shape)}. Give it '
+        'such arrays.'
+      )
+    return form.shape
 
   def label(
     self,
@@ -145,6 +182,11 @@ class Model:
       UserError: the run has no policy.
     """
     return OneGame(trained_models.player_of(self._trained, self._place), seed, greedy)
+
+
+@functools.cache
+def _resize_fn(source: tuple[int, int], target: tuple[int, int]) -> AreaResize | None:
+  return AreaResize(source, target) if source != target else None
 
 
 def load(workdir: str | os.PathLike, step: int | None = None) -> Model:

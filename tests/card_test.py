@@ -124,7 +124,7 @@ def test_every_warning_says_what_is_odd(tmp_path):
   assert found['warnings'] == [
     "Action 'down' never occurs.",
     'Every clipped return is the same (0.5): return conditioning carries no '
-    'information.',
+    'information, a policy can only imitate.',
     '20 % of rewards lie outside [-1, 1] and are clipped in training.',
   ]
 

@@ -115,9 +115,10 @@ def test_an_npz_is_one_in_capitals_too():
 
 def test_a_flag_about_another_kind_is_refused(clips, typed):
   write_pool('pool', tiny.tiny_spec(), tiny.tiny_episodes((2,)))
-  typed('--end=cut')
+  typed('--fps=30')
   assert said('pool') == (
-    '--end: is about a folder of videos; pool is a pool or a packed set. Leave it away.'
+    '--fps: is about a Minari dataset, an .npz file, a folder of videos; pool is a '
+    'pool or a packed set. Leave it away.'
   )
   typed('--runs=1')
   assert said('clips') == (

@@ -8,22 +8,12 @@ import sys
 import pytest
 import tiny
 import tiny_video
+from tiny_convert import names, program, record_maze
 
 from alpt_jax.data.packed import open_recorded
 from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.conversion import convert
-from alpt_jax.experiment.recording import Recording, record
-
-
-def names(folder):
-  return sorted(path.name for path in folder.iterdir())
-
-
-def program(*args, **options):
-  command = [sys.executable, '-m', 'alpt_jax.bin.convert', *args]
-  return subprocess.run(command, capture_output=True, text=True, **options)
-
 
 _LIMITED = """
 import resource, runpy, sys
@@ -41,9 +31,7 @@ def program_without_room(largest, *args):
 
 @pytest.fixture(scope='module')
 def maze(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('convert') / 'maze'
-  record(Recording('maze/tunneled/9', episodes=4), folder, rlds=False)
-  return folder
+  return record_maze(tmp_path_factory)
 
 
 def test_a_conversion_that_finds_no_room_leaves_nothing(tmp_path):

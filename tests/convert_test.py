@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tiny
+from tiny_convert import names, program, record_maze
 
 from alpt_jax import specs
 from alpt_jax.data.packed import PackedPool, open_packed, write_packed
@@ -18,7 +19,7 @@ from alpt_jax.data.shards import write_shards
 from alpt_jax.errors import UserError
 from alpt_jax.experiment import conversion
 from alpt_jax.experiment.conversion import ShardChoice, convert
-from alpt_jax.experiment.recording import Recording, card_of, record
+from alpt_jax.experiment.recording import card_of
 from alpt_jax.types import Episode
 
 
@@ -26,20 +27,9 @@ def quiet(line):
   del line
 
 
-def names(folder):
-  return sorted(path.name for path in folder.iterdir())
-
-
-def program(*args):
-  command = [sys.executable, '-m', 'alpt_jax.bin.convert', *args]
-  return subprocess.run(command, capture_output=True, text=True)
-
-
 @pytest.fixture(scope='module')
 def maze(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('convert') / 'maze'
-  record(Recording('maze/tunneled/9', episodes=4), folder, rlds=False)
-  return folder
+  return record_maze(tmp_path_factory)
 
 
 def screens(length, number):

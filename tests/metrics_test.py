@@ -132,3 +132,11 @@ def test_the_progress_line_ends_with_its_note(capsys, note, end):
 def test_without_a_title_there_is_no_progress_line(capsys):
   Progress(None, 0, 10).show(1, {'loss': 1.5}, always=True)
   assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize(
+  ('every', 'said'), [(0.0, 'tiny  ready after 0:00\n'), (9, '')]
+)
+def test_what_took_long_to_compile_is_said(capsys, every, said):
+  Progress('tiny', 0, 10, every).compiled()
+  assert capsys.readouterr().out == said

@@ -254,7 +254,7 @@ def test_actions_that_no_source_has_are_named(root):
 def test_what_judges_an_idm_need_not_be_spoken_of(root, capsys):
   Run(config_of(root, 'target', 'source', 'method=dt1-idm'))
   said = capsys.readouterr().out
-  assert said == 'own/target: cannot be played here, so play is not scored\n'
+  assert said == 'own/target: no game or maze of ours, so play is not scored\n'
 
 
 def test_an_idm_is_not_scored_where_nothing_judges_it(root, capsys):

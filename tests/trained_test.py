@@ -52,6 +52,16 @@ def test_frames_are_those_of_the_dataset_that_was_converted(folder, model):
     np.testing.assert_array_equal(frames, pool.episode(episode).observations)
 
 
+@pytest.mark.parametrize('size', [28, 63])
+def test_a_running_game_is_seen_as_its_recording(model, tmp_path, size):
+  screens = tiny_video.pictures(9, size, size)
+  recorded = model.frames(tiny_video.write(tmp_path / 'game.mkv', screens))
+  # Two frames a step, of which the maximum is seen.
+  seen = [model.observation(screens[0])]
+  seen += [model.observation(screens[t], screens[t - 1]) for t in (2, 4, 6, 8)]
+  np.testing.assert_array_equal(np.stack(seen), recorded)
+
+
 def test_labels_are_those_of_the_dataset_and_given_actions_stay(folder, model):
   pool = open_recorded(folder / 'own' / 'pool')
   expected = label_pool(
@@ -96,5 +106,8 @@ def test_what_does_not_fit_is_named(folder, model, tmp_path):
     model.frames(small)
   with pytest.raises(UserError, match='expected'):
     model.label(np.zeros((9, 28, 28, 3), np.uint8))
+  for screen in (np.zeros((27, 28, 3), np.uint8), np.zeros((28, 28, 3), np.float32)):
+    with pytest.raises(UserError, match='screen: expected uint8 .* 28x28 or more'):
+      model.observation(screen)
   with pytest.raises(UserError, match=str(pathlib.Path('nowhere'))):
     trained.load(tmp_path / 'nowhere')

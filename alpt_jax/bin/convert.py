@@ -32,10 +32,12 @@ Arrays: an .npz file of observations, actions (-1: not known), rewards, terminal
 timeouts (alpt_jax/data/arrays.py), or a Minari dataset with named or numbered actions.
 
 Datasets: a pool, a packed set, RLDS files, files of RL Unplugged: whatever training
-reads. Their rewards are written as they were recorded, unless --reward_lead=1, or -1
-where the screens show that they are early, has them moved; the last lines say which it
-was. A training run takes them as they are written: its `data.reward_lead`, `runs` and
-`checkpoints` are about files of RL Unplugged, and not looked at for what this writes.
+reads. Of what bin/label wrote the recorded actions alone are taken; --guesses=0.9 takes
+guesses of that confidence, too. Their rewards are written as they were recorded, unless
+--reward_lead=1, or -1 where the screens show that they are early, has them moved; the
+last lines say which it was. A training run takes them as they are written: its
+`data.reward_lead`, `runs` and `checkpoints` are about files of RL Unplugged, and not
+looked at for what this writes.
 
 Training, evaluation and `bin/record --card` take the folder that is written like any
 other. Packed screens take a fiftieth of a pool's disk, any window is read at once

@@ -150,7 +150,7 @@ def _warnings(card: Mapping[str, Any]) -> list[str]:
   if clipped['0'] == clipped['1']:
     warnings.append(
       f'Every clipped return is the same ({clipped["0"]:g}): return conditioning '
-      'carries no information.'
+      'carries no information, a policy can only imitate.'
     )
   cut_off = 1 - card['terminal_episode_share']
   if cut_off:

@@ -77,7 +77,7 @@ def draw_labels(
 
   Args:
     pool: the recorded dataset; its actions are not read.
-    budget: number of transitions that keep their action.
+    budget: number of transitions that keep their action; 0: all not held out.
     seed: of the draw; the same for every budget that shall be nested.
     segment_length: transitions per segment (ours: 5 for mazes, 50 for Atari),
       or 0 for whole episodes.
@@ -85,7 +85,7 @@ def draw_labels(
 
   Raises:
     UserError: the pool has fewer transitions than `budget` outside the held-out
-      episodes, or `budget` is not positive; or not all of its actions are known.
+      episodes, or `budget` is below 0; or not all of its actions are known.
   """
   if not pool.is_labelled.all():
     raise UserError(
@@ -97,14 +97,16 @@ def draw_labels(
   num_heldout = max(1, round(heldout_share * len(order))) if heldout_share else 0
   heldout, trained = np.sort(order[:num_heldout]), np.sort(order[num_heldout:])
   available = int(pool.lengths[trained].sum())
-  if not 0 < budget <= available:
+  if not 0 <= budget <= available:
     raise UserError(
       f'{budget} labels asked for: expected 1 to {available}, the transitions of '
       f'the {len(trained)} episodes of {pool.spec.name} that are trained on. '
       'Lower data.labels or record more episodes.'
     )
   segments = cut(pool.lengths, trained, segment_length)
-  kept = first_transitions(segments[rng.permutation(len(segments))], budget)
+  kept = first_transitions(
+    segments[rng.permutation(len(segments))], budget or available
+  )
   return Labels(pool.manifest_hash, seed, kept, tuple(heldout.tolist()))
 
 

@@ -41,10 +41,15 @@ def observations(
   for index, picture in zip(np.flatnonzero(wanted), read, strict=True):
     while position < len(shown) and shown[position] == index:
       pooled = np.maximum(before, picture) if is_pooled[position] else picture
-      yield pooled if resize_fn is None else _resized(pooled, resize_fn)
+      yield resized(pooled, resize_fn)
       position += 1
     before = picture
 
 
-def _resized(picture: np.ndarray, resize_fn) -> np.ndarray:
+def resized(
+  picture: np.ndarray, resize_fn: Callable[[np.ndarray], np.ndarray] | None
+) -> np.ndarray:
+  """A `[height, width, channels]` picture, each channel by `resize_fn`; None: as is."""
+  if resize_fn is None:
+    return picture
   return np.stack([resize_fn(plane) for plane in np.moveaxis(picture, -1, 0)], -1)

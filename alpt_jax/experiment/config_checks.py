@@ -107,7 +107,10 @@ def _check_combinations(config, found: _Findings) -> None:
       bool(data.sources) == wants,
       'data.sources',
       f'method {config.method} in phase {config.phase} takes '
-      f'{"at least one source" if wants else "none"}, found {data.sources}',
+      f'{"at least one source" if wants else "none"}, found {data.sources}'
+      + (
+        '; dt1-idm is the method without' if wants and config.phase == 'joint' else ''
+      ),
     )
     found.need(
       bool(config.initial) or config.phase != 'finetune' or not method.is_pretrained,

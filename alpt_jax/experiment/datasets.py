@@ -207,10 +207,11 @@ def draw_labels(config: RunConfig, target: RecordedSet) -> labelling.Labels:
   draw = (index, data.labels, config.seed, data.segment_length, data.heldout_share)
   num_recorded = int(index.is_labelled.sum())
   if num_recorded == index.num_transitions:
-    if not data.labels:
+    if not data.labels and not methods.get(config.method).all_labelled:
       raise UserError(
         f'data.labels: expected at least 1, as all {num_recorded:,} actions of '
-        f'{data.target} are recorded, found 0. Say how many of them are to be known.'
+        f'{data.target} are recorded, found 0. Say how many are to be known, or learn '
+        'from all with method oracle.'
       )
     return labelling.draw_labels(*draw)
   if methods.get(config.method).all_labelled:

@@ -38,7 +38,7 @@ class Evaluator:
       self._of_card = _from_card(pathlib.Path(config.data.target))
     self.play_under(config.evaluation.protocol_of(self._spec.protocol))
     if self._arena is None:
-      print(f'{self._spec.name}: cannot be played here, so play is not scored')
+      print(f'{self._spec.name}: no game or maze of ours, so play is not scored')
 
   def play_under(self, protocol: Protocol) -> None:
     """Sets how episodes are played; the run's own protocol unless called."""

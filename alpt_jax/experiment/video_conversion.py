@@ -120,7 +120,7 @@ def _last_lines(
     {each.spec.name: each.spec.action_names for each in summaries}
   )
   if len(summaries) > 1:
-    lines.append(f'Joint vocabulary of {len(names)} actions: {", ".join(names)}.')
+    lines.append(f'Joint vocabulary of {len(names)} actions: {_shortened(names)}.')
     lines += _unlike([each.spec for each in summaries])
   return [*lines, f'{out}: written.']
 
@@ -161,6 +161,14 @@ def _kept(summary: GameSummary) -> list[str]:
 
 def _many(count: int, word: str) -> str:
   return f'{count:,} {word}' if count == 1 else f'{count:,} {word}s'
+
+
+def _shortened(names: Sequence[str]) -> str:
+  """The names of a joint vocabulary, without those that all Atari games share."""
+  if not set(specs.ALE_ACTIONS) <= set(names):
+    return ', '.join(names)
+  others = [name for name in names if name not in specs.ALE_ACTIONS]
+  return ', '.join([f'the {len(specs.ALE_ACTIONS)} of the Atari games', *others])
 
 
 def _unlike(found: list[specs.EnvironmentSpec]) -> list[str]:

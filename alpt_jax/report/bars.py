@@ -134,7 +134,7 @@ def _draw_column(axes, rows, metric: str, title: str, styles: Styles) -> None:
     top = bottom + 0.9
   axes.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
   axes.tick_params(axis='y', length=0, labelsize=10)
-  axes.set_ylim(top - 0.7, -0.7)
+  axes.set_ylim(max(top - 0.7, 0.0), -0.7)  # without a bar, too
   for (place, _), tick in zip(ticks, axes.yaxis.get_major_ticks(), strict=True):
     if place in headings:
       tick.label1.set(style='italic', color=GREY, size=9)

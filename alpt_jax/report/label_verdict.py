@@ -95,11 +95,18 @@ def _basis(card) -> str:
 
 def _sureness(card) -> str:
   error, floor = (card['calibration'][key] for key in ('error_after', 'floor'))
-  is_small = error <= max(_SMALL_ERROR, _FLOORS * floor)
+  if error <= _SMALL_ERROR:
+    return (
+      f'A confidence can be taken at its word: it is off by {error:.3f} on average.'
+    )
+  said = (
+    'Not shown that a confidence cannot'
+    if error <= _FLOORS * floor
+    else ('A confidence cannot')
+  )
   return (
-    f'A confidence can{"" if is_small else "not"} be taken at its word: it is off by '
-    f'{error:.3f} on average; with so few held-back actions a perfect one would seem '
-    f'to be off by {floor:.3f}.'
+    f'{said} be taken at its word: it is off by {error:.3f} on average; with so few '
+    f'held-back actions a perfect one would seem to be off by {floor:.3f}.'
   )
 
 

@@ -88,7 +88,7 @@ def fit(
     Preempted: SIGTERM or SIGINT came; this step was saved.
   """
   profiler = profiler or Profiler(None, '')
-  step = int(state.step)
+  step = first_step = int(state.step)
   journal = _Journal(
     writer,
     Progress(title if writer else None, step, schedule.num_steps),
@@ -106,6 +106,8 @@ def fit(
     while step < schedule.num_steps:
       profiler.begin(step + 1, state)
       state, metrics = step_fn(state, batch, key)
+      if step == first_step:
+        journal.progress.compiled()
       profiler.end(metrics)
       times.dispatched(metrics)
       step += 1

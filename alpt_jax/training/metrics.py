@@ -126,6 +126,11 @@ class Progress:
     """Steps per second since the start."""
     return (step - self._first) / max(self.elapsed, 1e-9)
 
+  def compiled(self) -> None:
+    """Says how long the first step took to be made ready, if that was long."""
+    if self._title is not None and self.elapsed > self._every:
+      print(f'{self._title}  ready after {_duration(self.elapsed)}', flush=True)
+
   def show(
     self, step: int, values: Mapping[str, float], *, note: str = '', always=False
   ) -> None:
