@@ -1,5 +1,6 @@
 """Videos: every frame in its place, and one line for each way to be damaged."""
 
+import struct
 import subprocess
 import sys
 
@@ -246,3 +247,16 @@ def test_versions_are_those_of_what_decodes():
 
   assert video.versions()['av'] == av.__version__
   assert video.versions()['ffmpeg'][0].isdigit()
+
+
+def test_what_players_turn_is_refused(tmp_path):
+  """A quarter turn, written into the track header as phones do."""
+  path = tiny_video.write(tmp_path / 'a.mp4', tiny_video.pictures(9))
+  content = bytearray(path.read_bytes())
+  matrix = content.index(b'tkhd') + 44  # ISO/IEC 14496-12, 8.3.2
+  turned = struct.pack('>9i', 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+  content[matrix : matrix + len(turned)] = turned
+  path.write_bytes(content)
+  assert said(path).startswith(
+    ': is to be shown turned by -90 degrees. Write it turned'
+  )

@@ -258,6 +258,11 @@ def _decoded(clip: Clip) -> Iterator[PictureFn]:
           f'{_stored_place(clip, "frame", num_decoded)}: expected '
           f'{pixels((clip.width, clip.height))}, found {size}. Cut it there.'
         )
+      if frame.rotation:  # of phones: players turn it, a model would see it lying
+        raise UserError(
+          f'{clip.path}: is to be shown turned by {frame.rotation} degrees. Write it '
+          f'turned: ffmpeg -i {clip.path.name} -crf 18 turned{clip.path.suffix}.'
+        )
       yield _converter(frame, reformatter)
       num_decoded += 1
   if num_decoded != clip.num_stored:
