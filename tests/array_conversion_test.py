@@ -65,6 +65,7 @@ def test_a_minari_dataset_that_is_not_there_leaves_nothing(tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 def test_a_flag_about_other_data_is_refused_by_the_program(tmp_path):
   path = tiny_arrays.save(tmp_path)
   command = [sys.executable, '-m', 'alpt_jax.bin.convert', f'--data={path}']

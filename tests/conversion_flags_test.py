@@ -200,6 +200,7 @@ def program(*args, **options):
   )
 
 
+@pytest.mark.slow
 def test_the_program_says_by_its_exit_code_how_it_went(clips):
   args = ['--data=clips', '--out=out', '--size=0', '--frame_skip=4', '--norlds']
   (clips / 'b.mp4').touch()

@@ -161,6 +161,7 @@ def test_rlds_keeps_what_was_recorded_bit_for_bit_and_marks_guesses(root, whole)
   assert begin == pool.num_transitions
 
 
+@pytest.mark.slow
 def test_screens_are_pngs_that_tfds_reads(tmp_path):
   spec = dataclasses.replace(tiny.tiny_spec(), observation=tiny_label_run.IMAGE)
   pool = tiny_label_run.write_dataset(tmp_path / 'data', known=4, spec=spec)
@@ -217,6 +218,7 @@ class Killed(BaseException):
   """Stands for a kill: nothing that is done on the way out is to the files."""
 
 
+@pytest.mark.slow
 def test_killed_before_any_file_and_begun_again_it_has_the_same_bits(
   root, whole, tmp_path, monkeypatch
 ):
@@ -243,6 +245,7 @@ def test_killed_before_any_file_and_begun_again_it_has_the_same_bits(
   assert tiny_label_run.content(out) == tiny_label_run.content(whole)
 
 
+@pytest.mark.slow
 def test_three_shards_are_one_whoever_ends_last(root, whole, tmp_path):
   for index in (2, 0, 1):
     assert not (tmp_path / 'dataset_info.json').exists()
@@ -262,6 +265,7 @@ def test_what_is_complete_is_not_labelled_again(root, whole, monkeypatch):
   assert tiny_label_run.content(whole) == before
 
 
+@pytest.mark.slow
 def test_rlds_files_can_be_added_to_tables(root, whole, tmp_path):
   label(root, tmp_path)
   assert not list(tmp_path.glob('*.tfrecord*'))

@@ -47,6 +47,7 @@ def test_a_labelling_ends_with_its_card(root):
   assert f'{root / "out" / "label_card.html"}' in lines[-1]
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_the_card_anew_without_labelling(root):
   label(root, 'again', rlds=False)
   files = ('label_card.json', 'label_card.html')
@@ -58,6 +59,7 @@ def test_the_same_command_makes_the_card_anew_without_labelling(root):
   assert [(root / 'again' / name).read_bytes() for name in files] == before
 
 
+@pytest.mark.slow
 def test_no_guess_is_kept_that_is_not_sure_enough(root):
   # A confidence of four actions that is above .999999 is no untrained model's.
   _, card = label(root, 'sure', rlds=False, min_confidence=0.999999)

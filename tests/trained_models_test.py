@@ -38,6 +38,7 @@ def test_labeller_and_player_have_the_bits_that_were_saved(tmp_path):
   assert player.spec == POOL.spec
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_named_by_its_step_and_its_content(tmp_path):
   one = write_run(tmp_path / 'one', step=7)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])

@@ -17,6 +17,7 @@ from alpt_jax.experiment.video_conversion import VideoChoice, convert_videos
 from alpt_jax.labelling.labeller import LabellingConfig, label_pool
 
 pytest.importorskip('av')
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
