@@ -134,8 +134,8 @@ def label_dataset(choice: LabelChoice, say: Say = print) -> None:
   mine = cutting.share(parts, pool.lengths, *choice.shard)
   files = LabelFiles(choice.out, work.identity, work.known, parts, choice.rlds)
   with StopRequest().listening() as stop, _named(files):
+    record = files.record() or _begin(work, files, ReportedProgress(say, stop))
     progress = ReportedProgress(say, stop)
-    record = files.record() or _begin(work, files, progress)
     missing = [part for part in files.missing() if part in mine]
     _label_parts(work, files, missing, record['temperature']['value'], progress)
     say(f'{len(missing)} of {len(mine)} parts labelled: {progress.summary()}')
@@ -261,7 +261,7 @@ def _label_parts(
   progress: ReportedProgress,
 ) -> None:
   """Labels parts; each is written while the next is labelled."""
-  pool, done = work.known.pool, progress.transitions
+  pool = work.known.pool
   sizes = [
     int(pool.lengths[part.first : part.first + part.count].sum()) for part in parts
   ]
@@ -269,7 +269,7 @@ def _label_parts(
     written = None
     for part in parts:
       title = f'part {part.index + 1} of {len(files.parts)}'
-      progress.expect(title, done + sum(sizes))
+      progress.expect(title, sum(sizes))
       found = label_pool(
         work.labeller, pool, work.choice.config, part.episodes, progress
       )
