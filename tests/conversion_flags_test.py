@@ -98,6 +98,8 @@ def test_videos_are_told_from_datasets_by_what_is_there(clips, typed):
   typed()
   convert('first', 'second')
   assert open_recorded('second').manifest_hash == found.manifest_hash
+  first, second = (pathlib.Path(at, 'conversion.json') for at in ('first', 'second'))
+  assert first.read_text() == second.read_text()
 
 
 def test_a_flag_about_another_kind_is_refused(clips, typed):
@@ -125,6 +127,9 @@ def test_what_is_neither_is_said_with_what_would_do(folder, typed):
     'run_<r>-<i>-of-<N> (RL Unplugged), found none of these. Correct the path.'
   )
   assert 'nowhere: no such' in said('nowhere')
+  pathlib.Path('all/games/pong').mkdir(parents=True)
+  tiny_video.write_pngs(pathlib.Path('all/games/pong/film'), tiny_video.pictures(3))
+  assert said('all') == ('all: recordings lie too deep in it. Did you mean all/games?')
   assert 'found a file. Name its folder.' in said('notes/notes.txt')
 
 
@@ -205,6 +210,7 @@ def test_the_program_says_by_its_exit_code_how_it_went(clips):
   assert '--data=clips --out=b --size=0 --frame_skip=4 --norlds -keep_going' in card
 
 
+@pytest.mark.slow
 def test_a_program_that_is_stopped_leaves_nothing(clips):
   frames = np.tile(tiny_video.pictures(100), (60, 1, 1, 1))
   tiny_video.write(clips / 'b.mkv', frames)

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 import tiny
+import tiny_video
 
+from alpt_jax.data.packed import open_recorded
 from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.conversion import convert
@@ -99,3 +101,34 @@ def test_a_damaged_shard_is_one_line_without_the_words_of_tensorflow(tmp_path):
   assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
   assert f'{path}: damaged after 0 whole episodes' in done.stderr
   assert names(tmp_path) == ['Freeway']
+
+
+@pytest.fixture
+def clips(tmp_path):
+  pytest.importorskip('av')
+  (tmp_path / 'clips').mkdir()
+  tiny_video.write(tmp_path / 'clips' / 'a.mkv', tiny_video.pictures(40))
+  (tmp_path / 'clips' / 'a.csv').write_text('0,LEFT\n')
+  return tmp_path / 'clips'
+
+
+def test_videos_that_find_no_room_are_not_taken_for_damaged_ones(clips, tmp_path):
+  args = [f'--data={clips}', f'--out={tmp_path}/out', '--size=0', '--norlds']
+  done = program_without_room(4_096, *args, '--keep_going')
+  assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+  assert 'Free some disk space' in done.stderr and 'left out' not in done.stdout
+  assert names(tmp_path) == ['clips']
+
+
+def test_videos_need_tensorflow_for_rlds_alone(clips, tmp_path):
+  (tmp_path / 'hidden').mkdir()
+  (tmp_path / 'hidden' / 'tensorflow.py').write_text("raise ImportError('missing')")
+  environment = os.environ | {'PYTHONPATH': str(tmp_path / 'hidden')}
+  args = [f'--data={clips}', f'--out={tmp_path}/out', '--size=0']
+  refused = program(*args, env=environment)
+  assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+  assert refused.stderr.endswith('Or write no RLDS: --norlds.\n')
+  assert names(tmp_path) == ['clips', 'hidden']
+  done = program(*args, '--norlds', env=environment)
+  assert done.returncode == 0, done.stderr
+  assert open_recorded(tmp_path / 'out' / 'packed').num_transitions == 39

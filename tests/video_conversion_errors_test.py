@@ -129,6 +129,10 @@ ONE = {
     'clips/x.mp4: cannot be opened as a video (Invalid data',
     is_whole=False,
   ),
+  'a link to nothing': Case(
+    lambda clips: (clips / 'x.mp4').symlink_to('nowhere.mp4'),
+    'clips/x.mp4: expected a video, found nothing there.',
+  ),
   'no picture stream': Case(
     lambda clips: tiny_video.write_sound(clips / 'x.mkv'),
     'clips/x.mkv: expected a video stream, found audio alone. Remove it.',

@@ -133,6 +133,18 @@ def test_videos_of_which_no_action_is_known_are_a_dataset(clips):
   assert card['labelled_share'] == 0 and card['warnings']
 
 
+def test_rewards_that_nobody_wrote_down_are_said(clips):
+  for name in ('a.mkv', 'b.mkv'):
+    tiny_video.write(clips / name, tiny_video.pictures(5))
+  (clips / 'a.csv').write_text('0,A,1\n')
+  lines = []
+  convert(say=lines.append)
+  assert (
+    'own/clips: 1 of 2 recordings have no .csv: their rewards and returns are not '
+    'known, 0 stands there.'
+  ) in lines
+
+
 def test_a_card_and_a_picture_lie_beside_the_episodes(clips):
   tiny_video.write(clips / 'a.mkv', tiny_video.grey_levels(17))
   choice = VideoChoice(size=None, rlds=False, actions=('A',))
@@ -158,7 +170,7 @@ def test_a_step_of_two_actions_is_counted_and_can_be_left_unlabelled(clips):
   assert lines == [
     'own/clips: 1 of 1 recording kept, 1 episode, 3 steps of 4 frames.',
     '  actions: known of 3 steps (100.0%), from 1 table: A, B',
-    '  1 step with more than one action',
+    '  1 step of several actions (--mixed)',
     '  longest that one action is held: 7 frames (0.1 s), in a.csv',
     'out: written.',
   ]

@@ -42,10 +42,11 @@ def odd_frame(times: np.ndarray) -> int:
 
 
 def usual_rate(times: np.ndarray, tick: float) -> float:
-  """Frames a second where nothing is odd: to propose for a varying rate."""
+  """Frames a second where nothing is odd, a whole number within 1 %: to propose."""
   steps = np.diff(times)
   usual = steps[np.abs(steps - np.median(steps)) <= 1.5 * tick]
-  return 1 / max(usual.mean(), tick)  # of many steps, so their rounding cancels
+  rate = 1 / max(usual.mean(), tick)  # of many steps, so their rounding cancels
+  return round(rate) if abs(round(rate) - rate) < 0.01 * rate else rate
 
 
 def due(seconds: float, fps: float, tick: float) -> int:

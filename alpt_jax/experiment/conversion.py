@@ -24,7 +24,13 @@ FORMS = {'packed': write_packed, 'pool': write_pool}
 # Ours: seconds between two lines about a long conversion.
 _SECONDS_PER_LINE = 10
 # Beside the episodes in a dataset folder: what was found out about them.
-_BESIDE = ('card.json', 'card.md', 'picture.png', 'recording.json')
+_BESIDE = (
+  'card.json',
+  'card.md',
+  'picture.png',
+  'recording.json',
+  'conversion.json',
+)
 # No space, over quota, too large.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -251,10 +257,24 @@ def _rewards(manifest: Manifest) -> str:
 
 
 def _reported(source: Source, say: Say) -> Iterator[Episode]:
-  """Passes episodes on, and says now and then how far it is."""
+  """Passes episodes on, and says how far it is."""
+  yield from reported(source.episodes, source.num_transitions, say)
+  say('All episodes are read; what was written is read once more for its hash.')
+
+
+def reported(
+  episodes: Iterable[Episode], total: int | None, say: Say
+) -> Iterator[Episode]:
+  """Passes episodes on, and says now and then how far it is.
+
+  Args:
+    episodes: in order.
+    total: transitions of all; None where it is not known.
+    say: receives a line every ten seconds at most.
+  """
   begun = said = time.monotonic()
-  num_done, total = 0, source.num_transitions
-  for number, episode in enumerate(source.episodes, 1):
+  num_done = 0
+  for number, episode in enumerate(episodes, 1):
     num_done += len(episode.actions)
     yield episode
     now = time.monotonic()
@@ -265,7 +285,6 @@ def _reported(source: Source, say: Say) -> Iterator[Episode]:
         minutes, seconds = divmod(round((total - num_done) / rate), 60)
         line += f', {minutes}:{seconds:02d} left'
       say(line)
-  say('All episodes are read; what was written is read once more for its hash.')
 
 
 def _copy_beside(data: pathlib.Path, out: pathlib.Path, say: Say) -> None:

@@ -191,8 +191,12 @@ def _convert_recorded(
 
 def _refuse(data: str, out: pathlib.Path, form: str, say: Say, command: str) -> None:
   del out, form, say, command
+  folder = pathlib.Path(data)
+  inside = (path for depth in ('*', '*/*') for path in sorted(folder.glob(depth)))
+  if near := next((path for path in inside if holds_recordings(str(path))), None):
+    raise UserError(f'{folder}: recordings lie too deep in it. Did you mean {near}?')
   kinds_too = 'videos (.mp4, .mkv, .gif, ..) or folders of .png files, or '
-  datasets.check_may_be_rlds(pathlib.Path(data), kinds_too)
+  datasets.check_may_be_rlds(folder, kinds_too)
 
 
 def _convert_videos(

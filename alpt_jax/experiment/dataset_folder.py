@@ -7,7 +7,7 @@ from typing import Any
 from alpt_jax.data.card import make_card, write_card
 from alpt_jax.data.pool import Pool
 from alpt_jax.errors import UserError
-from alpt_jax.experiment.conversion import FORMS
+from alpt_jax.experiment.conversion import FORMS, reported
 from alpt_jax.experiment.pictures import save_best_episode
 from alpt_jax.experiment.recording import write_rlds
 from alpt_jax.specs import EnvironmentSpec
@@ -43,7 +43,12 @@ def write_dataset(
   pool = FORMS[form](folder / form, spec, episodes, replace=False)
   if rlds:
     say(f'{spec.name}: writing {pool.num_transitions:,} steps as RLDS.')
-    write_rlds(folder, pool, {'environment': spec.name})
+    write_rlds(
+      folder,
+      pool,
+      {'environment': spec.name},
+      lambda episodes: reported(episodes, pool.num_transitions, say),
+    )
   write_card(folder, make_card(pool, None, source, remarks=remarks))
   if spec.observation.kind == 'image':
     save_best_episode(folder / 'picture.png', pool)

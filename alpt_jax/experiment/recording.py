@@ -10,7 +10,7 @@ import json
 import pathlib
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from alpt_jax.envs import demonstrators, maze, maze_ceiling, maze_picture
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.records import write_record
 from alpt_jax.partial import PARTIAL, remove_abandoned, writer_name
+from alpt_jax.types import Episode
 
 # Beside a dataset: how it was recorded.
 RECORDING = 'recording.json'
@@ -139,13 +140,27 @@ def check_positive(field: str, count: int) -> None:
     raise UserError(f'{field}: expected at least 1, found {count}.')
 
 
-def write_rlds(folder: pathlib.Path, pool: Pool, metadata: Mapping[str, Any]) -> None:
-  """Puts a pool's episodes, as RLDS files, beside it; needs TensorFlow."""
+def write_rlds(
+  folder: pathlib.Path,
+  pool: Pool,
+  metadata: Mapping[str, Any],
+  watch_fn: Callable[[Iterator[Episode]], Iterator[Episode]] = iter,
+) -> None:
+  """Puts a pool's episodes, as RLDS files, beside it; needs TensorFlow.
+
+  Args:
+    folder: of the dataset.
+    pool: its episodes.
+    metadata: of every episode, as `rlds.write` takes it.
+    watch_fn: passes the episodes on as they are written.
+  """
   from alpt_jax.data import rlds  # the only part that needs it
 
   episodes = (pool.episode(index) for index in range(pool.num_episodes))
   is_partial = not pool.is_labelled.all()
-  rlds.write(folder / 'rlds', pool.spec, episodes, metadata, is_partial=is_partial)
+  rlds.write(
+    folder / 'rlds', pool.spec, watch_fn(episodes), metadata, is_partial=is_partial
+  )
   for path in (folder / 'rlds').iterdir():  # beside the pool, card and picture
     path.rename(folder / path.name)
   (folder / 'rlds').rmdir()

@@ -120,7 +120,7 @@ def _kept(summary: GameSummary) -> list[str]:
   ]
   cap = f'at {spec.protocol.max_episode_steps:,} steps'
   counts = (
-    (sum(each.num_mixed for each in steps), 'step', 'with more than one action'),
+    (sum(each.num_mixed for each in steps), 'step', 'of several actions (--mixed)'),
     (sum(each.num_dropped_frames for each in steps), 'frame', 'in no whole step'),
     (sum(each.num_dropped_rewards for each in steps), 'reward', 'in no whole step'),
     (sum(each.num_capped for each in steps), 'cut', cap),
@@ -128,7 +128,7 @@ def _kept(summary: GameSummary) -> list[str]:
   if counted := [f'{_many(n, word)} {where}' for n, word, where in counts if n]:
     lines.append(f'  {", ".join(counted)}')
   longest = max(kept, key=lambda each: each.longest_hold)
-  if longest.longest_hold:
+  if longest.longest_hold > 1:
     rate = longest.clip.frame_rate
     seconds = f' ({longest.longest_hold / rate:.1f} s)' if rate else ''
     lines.append(

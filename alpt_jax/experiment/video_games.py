@@ -153,7 +153,7 @@ def _is_looked_at(folder: pathlib.Path) -> bool:
 
 
 def _is_video(path: pathlib.Path) -> bool:
-  return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+  return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def _is_recording(path: pathlib.Path) -> bool:

@@ -213,7 +213,8 @@ def _check_record(place: str, num_moments: int, spec: EnvironmentSpec) -> None:
 
 def _notes(spec: EnvironmentSpec, opened: list[Opened]) -> list[str]:
   """What a reader should know of a game, one line each."""
-  notes = [note for each in opened if each.table for note in each.table.notes]
+  tables = [each.table for each in opened if each.table]
+  notes = [note for table in tables for note in table.notes]
   height, width, _ = spec.observation.shape
   if height % _PATCH or width % _PATCH:
     seen = f'{height - height % _PATCH}x{width - width % _PATCH}'
@@ -232,6 +233,12 @@ def _notes(spec: EnvironmentSpec, opened: list[Opened]) -> list[str]:
     notes.append(
       f'{spec.name}: {len(lossy)} of {len(opened)} recordings are {lossy[0].codec}, '
       'which at its usual bit rate loses small things that move.'
+    )
+  num_without = sum(each.table is None for each in opened)
+  if num_without and any(row.reward for table in tables for row in table.rows):
+    notes.append(
+      f'{spec.name}: {num_without} of {len(opened)} recordings have no .csv: their '
+      'rewards and returns are not known, 0 stands there.'
     )
   if spec.name.startswith(OWN) and not spec.protocol.frame_rate:
     notes.append(
