@@ -8,12 +8,14 @@ recorded for it by the script of `envs/`, packed, and knows the actions of 80 of
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
-from alpt_jax.benchmark import memory_trace
+from alpt_jax.benchmark import labelling, memory_trace
+from alpt_jax.benchmark.measured import Section
+from alpt_jax.benchmark.programs import Program
 from alpt_jax.benchmark.subjects import Subject
 from alpt_jax.data.labels import save_labels
 from alpt_jax.data.packed import write_packed
@@ -23,23 +25,30 @@ from alpt_jax.experiment import identity, label_run, models, recording_atari
 from alpt_jax.experiment.label_run import LabelChoice
 from alpt_jax.experiment.models import Origin
 from alpt_jax.experiment.recording_atari import AtariRecording
+from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.training import sharding
 from alpt_jax.training.checkpoint import Checkpoints
+from alpt_jax.types import Episode
 
 # Of launch/label_demo.sh: what it labels, and about how long its episodes are.
 _DEMO, _EPISODE = 10_000, 500
 # Agent steps of an hour, 15 a second.
 _HOUR = 54_000
-_KNOWN_OF_1000 = 80
+_THOUSAND, _KNOWN = 1_000, 80
 
 
 def measure_label_runs(
-  subject: Subject, demo: int = _DEMO, hour: int = _HOUR
-) -> dict[str, float]:
-  """What it takes to label the demo's set, and an hour in one episode and in many.
+  subject: Subject,
+  limits: Mapping[str, Program],
+  repeats: int,
+  demo: int = _DEMO,
+  hour: int = _HOUR,
+) -> Section:
+  """Section `label` over the demo's packed set, then all of `bin/label`.
 
-  Each in a process of its own, which has labelled a short set before, so that programs
-  are compiled and libraries loaded. Rows as `memory_trace.Trace.record` has them, and
+  That labels the demo's set, an hour in one episode, and an hour in many; each once, in
+  a process of its own, which has labelled a short set before, so that programs are
+  compiled and libraries loaded. Rows as `memory_trace.Trace.record` has them, and
 
     transitions_per_s, .._per_cpu_s    of all that `bin/label` does but the label card
     waited                             share of the time since the first batch was there
@@ -47,6 +56,8 @@ def measure_label_runs(
 
   Args:
     subject: whose IDM, of whose target a recording is made.
+    limits: `ceilings.programs`.
+    repeats: turns of what is measured in turns.
     demo: transitions of the demo's set.
     hour: of the others.
 
@@ -60,37 +71,46 @@ def measure_label_runs(
       f'found observations of kind {spec.observation.kind}.'
     )
   with tempfile.TemporaryDirectory() as temporary:
-    folder = pathlib.Path(temporary)
-    recording = AtariRecording(spec.name, demo, max_episode_steps=_EPISODE)
-    played = recording_atari.record_atari(
-      recording, folder / 'played', say=lambda line: None
-    )
-    sets = {
-      'short': [_EPISODE] * 2,
-      'demo': played.lengths.tolist(),
-      'hour_in_one': [hour],
-      'hour_in_many': [1_000] * (hour // 1_000),
-    }
-    choices = {}
+    folder, facts = pathlib.Path(temporary), {}
+    lengths_of = _write_sets(spec, folder, demo, hour)
+    section = labelling.measure_labels(subject, limits, repeats, [f'{folder}/demo'])
     _write_run(subject, folder / 'run')
-    for name, lengths in sets.items():
-      write_packed(folder / name / 'packed', spec, _episodes(played, lengths))
-      choices[name] = LabelChoice(
-        folder / 'run', folder / name, folder / f'{name}_labels', card=False
+    for name, lengths in lengths_of.items():
+      short, whole = (
+        LabelChoice(folder / 'run', folder / each, folder / name / out, card=False)
+        for each, out in (('short', 'first'), (name, 'labels'))
       )
-    found = {}
-    short = choices.pop('short')
-    for name, choice in choices.items():
-      again = dataclasses.replace(short, out=folder / f'short_{name}')
-      _, trace = memory_trace.traced(_label, [again], [choice])
-      rates = {
-        'transitions_per_s': sum(sets[name]) / trace.seconds,
-        'transitions_per_cpu_s': sum(sets[name]) / trace.cpu_seconds,
+      _, trace = memory_trace.traced(_label, [short], [whole])
+      rows = {
+        **trace.record(),
+        'transitions_per_s': sum(lengths) / trace.seconds,
+        'transitions_per_cpu_s': sum(lengths) / trace.cpu_seconds,
         'waited': trace.result,
       }
-      rows = {**rates, **trace.record()}
-      found |= {f'{name}_{key}': value for key, value in rows.items()}
-  return found
+      facts |= {f'{name}: {key}': float(f'{rows[key]:.4g}') for key in rows}
+  return dataclasses.replace(section, facts=section.facts | facts)
+
+
+def _write_sets(
+  spec: EnvironmentSpec, folder: pathlib.Path, demo: int, hour: int
+) -> dict[str, list[int]]:
+  """Packs what was played, a short set and those that are labelled.
+
+  Returns:
+    the episodes' lengths of the latter.
+  """
+  recording = AtariRecording(spec.name, demo, max_episode_steps=_EPISODE)
+  played = recording_atari.record_atari(
+    recording, folder / 'played', say=lambda line: None
+  )
+  lengths_of = {
+    'demo': played.lengths.tolist(),
+    'hour_in_one': [hour],
+    'hour_in_many': [_THOUSAND] * (hour // _THOUSAND),
+  }
+  for name, lengths in {'short': [_EPISODE] * 2, **lengths_of}.items():
+    write_packed(folder / name / 'packed', spec, _episodes(played, lengths))
+  return lengths_of
 
 
 def _label(choice: LabelChoice) -> float:
@@ -116,7 +136,7 @@ def _write_run(subject: Subject, workdir: pathlib.Path) -> None:
   checkpoints.close()
 
 
-def _episodes(played: Pool, lengths: Sequence[int]) -> Iterator:
+def _episodes(played: Pool, lengths: Sequence[int]) -> Iterator[Episode]:
   """What was played as episodes of other lengths, over and over where it ends."""
   begin = 0
   for length in lengths:
@@ -124,11 +144,11 @@ def _episodes(played: Pool, lengths: Sequence[int]) -> Iterator:
     # An episode's last screen is left out, so that these are of one transition each.
     rows, own = moments + np.asarray(played.episode_of)[moments], moments[:-1]
     begin += length
-    is_labelled = np.arange(length) % 1_000 < _KNOWN_OF_1000
-    yield played.episode(0)._replace(
-      observations=played.observations[rows],
-      actions=np.where(is_labelled, played.actions[own], 0),
-      rewards=played.rewards[own],
-      discounts=np.ones(length, np.float32),
-      is_labelled=is_labelled,
+    is_labelled = np.arange(length) % _THOUSAND < _KNOWN
+    yield Episode(
+      played.observations[rows],
+      np.where(is_labelled, played.actions[own], 0),
+      played.rewards[own],
+      np.ones(length, np.float32),
+      is_labelled,
     )
