@@ -48,7 +48,8 @@ def measure_conversion(
     packed_rlds   and with it
 
   Of long recordings, without and with RLDS, `memory_trace.Trace.record`: ten minutes
-  and an hour in 42x32 pixels, and ten minutes as they were recorded.
+  and an hour in 42x32 pixels, and ten minutes as they were recorded; in a process that
+  has converted before, so that libraries are loaded.
 
   Args:
     repeats: turns.
@@ -71,7 +72,8 @@ def measure_conversion(
       _write(path, itertools.islice(pictures, count))
       for ending, rlds in (('', False), ('_rlds', True)):
         arguments = path.parent, folder / 'out', size, rlds
-        (trace,) = memory_trace.traced(_convert, arguments)
+        short = videos, folder / 'out', _SIZE, rlds
+        _, trace = memory_trace.traced(_convert, short, arguments)
         rows = trace.record()
         rows['frames_per_cpu_s'] = count / trace.cpu_seconds
         found |= {f'{name}{ending}_{key}': value for key, value in rows.items()}
