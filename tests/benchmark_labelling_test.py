@@ -32,12 +32,13 @@ def three_batches(monkeypatch):
 def test_a_recording_is_labelled_in_both_ways_beside_windows_that_are_there(limits):
   section = labelling.measure_labels(tiny_subject(), limits, 2)
   found = json.loads(json.dumps(section.record()))
-  assert [*found['programs']] == [*limits, labelling.LABEL, ONCE, CENTRE]
+  ways = [ONCE, 'reading, once', CENTRE, 'reading, centre']
+  assert [*found['programs']] == [*limits, labelling.LABEL, *ways]
   # An episode has 8 * 5 transitions: 3 episodes of 8 windows side by side, or one of 36
   # around each transition but the two at either end.
   counts = {name: each.program.counts for name, each in section.programs.items()}
-  assert counts[ONCE] == {'windows': 24, 'transitions': 120}
-  assert counts[CENTRE] == {'windows': 36, 'transitions': 40}
+  once, centre = {'windows': 24, 'transitions': 120}, {'windows': 36, 'transitions': 40}
+  assert [counts[way] for way in ways] == [once, once, centre, centre]
   flops = {name: each['flops'] for name, each in found['programs'].items()}
   assert flops[ONCE] == 3 * flops[labelling.LABEL]
   for name, count in ((ONCE, 120), (CENTRE, 40)):
@@ -51,7 +52,7 @@ def test_a_recording_is_labelled_in_both_ways_beside_windows_that_are_there(limi
 def test_a_model_of_pairs_has_one_way(limits):
   subject = tiny_subject('small', idm_form='pair', patch_size=42)
   programs = labelling.measure_labels(subject, limits, 1).programs
-  assert [*programs] == [*limits, labelling.LABEL, ONCE]
+  assert [*programs] == [*limits, labelling.LABEL, ONCE, 'reading, once']
 
 
 def test_what_a_folder_holds_is_labelled(limits, tmp_path):

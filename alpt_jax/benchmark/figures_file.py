@@ -13,7 +13,21 @@ from alpt_jax.experiment.identity import circumstances
 def print_rows(section: str, rows: Mapping[str, float]) -> None:
   """A line for each figure of a section that has no table."""
   for name, value in rows.items():
-    print(f'{section:8}{name:22}{value:16,.2f}', flush=True)
+    print(f'{section:8}{name:40}{value:14,.2f}', flush=True)
+
+
+def show(section: str, found: Any) -> dict[str, Any]:
+  """Prints what a section found, and gives it in plain JSON types.
+
+  Args:
+    section: its name.
+    found: figures by name, or what has a `table` and a `record`.
+  """
+  if isinstance(found, Mapping):
+    print_rows(section, found)
+    return dict(found)
+  print(found.table(), flush=True)
+  return found.record()
 
 
 def write(

@@ -21,6 +21,7 @@ from alpt_jax.experiment import datasets
 from alpt_jax.labelling import labeller as labelling
 from alpt_jax.labelling.labeller import Labeller, LabellingConfig, Progress
 from alpt_jax.labelling.plan import plan
+from alpt_jax.labelling.reading import batches
 from alpt_jax.models import flops
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.training import sharding
@@ -31,8 +32,8 @@ LABEL = 'IDM forward and argmax'
 # no more than these: 64 of 256 windows of 5 Atari screens are half a gigabyte.
 _SECONDS, _FEWEST, _MOST = 2.0, 3, 64
 _NOTE = (
-  "recording: from a pool's files to labels; mean takes the windows of centre. A model "
-  'that reads pairs takes those of once.'
+  "recording: from a pool's files to labels; reading: the windows alone. Mean takes "
+  'the windows of centre, a model that reads pairs those of once.'
 )
 
 
@@ -69,8 +70,10 @@ def measure_labels(
     else:
       pool = _write_noise(subject, num_batches, pathlib.Path(temporary) / 'pool')
     wholes = _wholes(labeller, pool, len(window.valid), num_batches)
-    programs = {each.name: each.program() for each in wholes}
-    section = measure({LABEL: forward, **programs}, limits, repeats)
+    programs = {LABEL: forward}
+    for each in wholes:
+      programs |= each.programs()
+    section = measure(programs, limits, repeats)
   facts = {}
   for each in wholes:
     facts |= each.facts(section)
@@ -126,15 +129,25 @@ class _Whole:
     self._arguments = labeller, pool, config, episodes
     self._waited: list[float] = []
 
-  def program(self) -> Program:
-    """What labels it; what a call gets through is known from a first one."""
+  def programs(self) -> dict[str, Program]:
+    """What labels it, and what reads its windows and does nothing with them.
+
+    What a call gets through is known from a first one.
+    """
     progress = self._label()
-    windows = progress.windows
-    return Program(
-      self._label,
-      flops=windows * flops.forward_flops(self._arguments[0].idm),
-      counts={'windows': windows, 'transitions': progress.transitions},
-    )
+    counts = {'windows': progress.windows, 'transitions': progress.transitions}
+    computed = progress.windows * flops.forward_flops(self._arguments[0].idm)
+    return {
+      self.name: Program(self._label, flops=computed, counts=counts),
+      self.name.replace('recording', 'reading'): Program(self._read, counts=counts),
+    }
+
+  def _read(self) -> None:
+    labeller, pool, config, episodes = self._arguments
+    recordings = (labelling.recording_of(pool, index) for index in episodes)
+    cut = labelling.windows_of(labeller.idm, config)
+    for _ in batches(recordings, cut, len(pool.spec.action_names)):
+      pass
 
   def _label(self) -> Progress:
     progress, begin = Progress(), time.perf_counter()
@@ -146,7 +159,7 @@ class _Whole:
     """What the section's times say of it."""
     whole, there = section.programs[self.name], section.programs[LABEL]
     counts, rows = whole.program.counts, self._arguments[2].batch_size
-    batches = math.ceil(counts['windows'] / rows)
+    num_batches = math.ceil(counts['windows'] / rows)
     million = 1e6 / counts['transitions']
     # The last turns, without those that compiled.
     waited = self._waited[-len(whole.timing.walls) :]
@@ -154,10 +167,10 @@ class _Whole:
       's for 1M transitions': whole.timing.seconds * million,
       'CPU-s for 1M transitions': whole.timing.cpu_seconds * million,
       'of the rate of windows on the device': (
-        batches * there.timing.seconds / whole.timing.seconds
+        num_batches * there.timing.seconds / whole.timing.seconds
       ),
       'the same of CPU time': (
-        batches * there.timing.cpu_seconds / max(whole.timing.cpu_seconds, 1e-9)
+        num_batches * there.timing.cpu_seconds / max(whole.timing.cpu_seconds, 1e-9)
       ),
       'share of time without input': statistics.median(waited),
     }

@@ -10,11 +10,14 @@ label   the IDM's labels for windows that are there, and for a recording that is
 attention  of one layer, by each exact kernel that the device has
 memory  what the step of both needs with and without rematerialisation; not run
 evaluate  16 episodes in the emulator, at once and in groups that take turns
+label_run  bin/label on a packed set, its parts and the whole; memory over an hour
+convert    bin/convert on videos, its parts and the whole; memory over an hour
 pool    batches out of dataset folders, all games mixed equally; packed: compressed
 stream  the same out of RL Unplugged's files, or those that bin/record --shards wrote
 
-The first six need no data: the models are those of configs/, their screens noise. Run
-from the project folder, on an idle machine (docs/benchmarks.md).
+All but pool, packed and stream need no data: the models are those of configs/, screens
+are noise or played in the emulator. Run from the project folder, on an idle machine
+(docs/benchmarks.md).
 """
 
 from absl import flags
@@ -23,10 +26,12 @@ from alpt_jax.benchmark import (
   acting,
   attention,
   ceilings,
+  converting,
   evaluating,
   figures_file,
   inputs,
   labelling,
+  labelling_run,
   machine,
   subjects,
   training_steps,
@@ -39,15 +44,16 @@ _MEASURES = {
   'act': acting.measure_acting,
   'attention': attention.measure_attention,
   'label': lambda *given: labelling.measure_labels(*given, _DATA.value),
+  'label_run': labelling_run.measure_label_runs,
 }
 _INPUTS = tuple(inputs.OPENERS)
-SECTIONS = (*_MEASURES, 'memory', 'evaluate', *_INPUTS)
+SECTIONS = (*_MEASURES, 'memory', 'evaluate', 'convert', *_INPUTS)
 
 _SECTIONS = flags.DEFINE_list('sections', ['step', 'act', 'label'], 'Which of them.')
 _JSON = flags.DEFINE_string('json', None, 'File for the figures.')
 _CORES = flags.DEFINE_integer('cores', 0, 'CPU cores to use; 0: all.', lower_bound=0)
 _BATCH = flags.DEFINE_integer('batch_size', 256, 'Windows per batch.', lower_bound=1)
-# Of step, act, label, memory and evaluate.
+# Of all but convert and what --data is for.
 _SIZE = flags.DEFINE_string('size', 'small', f'Of {", ".join(subjects.SIZES)}.')
 _DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Of it all.')
 _REMAT = flags.DEFINE_bool('remat', False, 'Compute activations again, keep fewer.')
@@ -72,12 +78,7 @@ def main(argv):
   machine.use_cores(_CORES.value)
   figures, described = {}, machine.describe()
   for section in _SECTIONS.value:
-    if section in _INPUTS:
-      lengths = _LENGTH.value, _BATCH.value, _BATCHES.value, _FIRST.value, _HOSTS.value
-      figures[section] = inputs.measure_section(section, _DATA.value, *lengths)
-      figures_file.print_rows(section, figures[section])
-    else:
-      figures[section] = _measure(section)
+    figures[section] = figures_file.show(section, _measure(section))
   if _JSON.value:
     used = {flag.name: flag.value for flag in _SETTINGS}
     figures_file.write(_JSON.value, figures, described, used)
@@ -94,23 +95,23 @@ def _check_flags() -> None:
     )
 
 
-def _measure(section: str) -> dict:
-  """Measures one of the sections that need no data, and prints it."""
+def _measure(section: str):
+  """Measures a section: rows by name, or what has a table."""
+  if section in _INPUTS:
+    lengths = _LENGTH.value, _BATCH.value, _BATCHES.value, _FIRST.value, _HOSTS.value
+    return inputs.measure_section(section, _DATA.value, *lengths)
+  if section == 'convert':
+    return converting.measure_conversion(_REPEATS.value)
   wanted = _SIZE.value, _BATCH.value, _DTYPE.value, _REMAT.value, _SCAN.value
   subject = subjects.prepare(subjects.config_of(*wanted))
   print(f'{section}, {_SIZE.value}, {_BATCH.value} windows, {_DTYPE.value}', flush=True)
   if section == 'memory':
-    found = training_steps.step_memory(subject)
-    figures_file.print_rows(section, found)
-    return found
+    return training_steps.step_memory(subject)
   if section == 'evaluate':
     played = _GAME.value, _STEPS.value, _STAND_IN.value / 1e3
-    found = evaluating.measure_evaluation(subject, *played)
-  else:
-    limits = ceilings.programs(_DTYPE.value)
-    found = _MEASURES[section](subject, limits, _REPEATS.value)
-  print(found.table(), flush=True)
-  return found.record()
+    return evaluating.measure_evaluation(subject, *played)
+  limits = ceilings.programs(_DTYPE.value)
+  return _MEASURES[section](subject, limits, _REPEATS.value)
 
 
 if __name__ == '__main__':

@@ -99,7 +99,8 @@ def write(
     for episode in episodes:
       place = f'{folder}: episode {num_episodes}'
       episode = check_episode(episode, spec, place)
-      steps = rlds_forms.steps(episode, _knowledge(episode, is_partial, place))
+      knowledge = _knowledge(episode, is_partial, place)
+      steps = rlds_forms.encoded_steps(episode, spec, knowledge)
       with rlds_forms.disk_errors():
         writer.add_examples({'train': [{'steps': steps, **episode_metadata}]})
       num_episodes += 1

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from alpt_jax.data.encoded import encode_png
 from alpt_jax.data.quiet_tensorflow import tf
 from alpt_jax.errors import UserError
 from alpt_jax.specs import EnvironmentSpec
@@ -114,6 +115,18 @@ def steps(
       for field, values in (knowledge or {}).items()
     },
   }
+
+
+def encoded_steps(
+  episode: Episode,
+  spec: EnvironmentSpec,
+  knowledge: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray | list[bytes]]:
+  """`steps`, grey pictures as PNGs: TFDS's own encoder takes three times as long."""
+  found, form = steps(episode, knowledge), spec.observation
+  if form.kind == 'image' and form.shape[-1] == 1:
+    found['observation'] = list(map(encode_png, episode.observations))
+  return found
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from alpt_jax.data import rlds_forms
-from alpt_jax.data.encoded import encode_png
 from alpt_jax.data.quiet_tensorflow import tf
 from alpt_jax.partial import PARTIAL, remove_abandoned, whole_file, writer_name
 from alpt_jax.specs import EnvironmentSpec
@@ -42,9 +41,6 @@ class LabelledFiles:
     self._template = tfds.core.ShardedFileTemplate(
       data_dir=folder, dataset_name=name, split=_SPLIT, filetype_suffix='tfrecord'
     )
-    form = spec.observation
-    # TFDS's own encoder takes three times as long.
-    self._is_png = form.kind == 'image' and form.shape[-1] == 1
 
   def path(self, index: int) -> pathlib.Path:
     """The file of a part."""
@@ -77,9 +73,7 @@ class LabelledFiles:
       tf.io.TFRecordWriter(os.fspath(partial)) as file,
     ):
       for number, episode, knowledge in episodes:
-        steps = rlds_forms.steps(episode, knowledge)
-        if self._is_png:
-          steps['observation'] = list(map(encode_png, steps['observation']))
+        steps = rlds_forms.encoded_steps(episode, self._spec, knowledge)
         example = {'steps': steps, 'episode': number}
         encoded = self._info.features.encode_example(example)
         proto = serializer.get_tf_example(encoded)

@@ -44,7 +44,7 @@ class ReportedProgress(Progress):
       self._begun = now, self.transitions, self.waited
     elif now - self._said > _SECONDS_PER_LINE:
       self._said = now
-      rate, waited = self._rates()
+      rate, waited = self.rates()
       left = clock((self._total - self.transitions) / rate)
       self._say(
         f'{self._title}, {self.transitions:,} of {self._total:,} transitions, '
@@ -55,15 +55,18 @@ class ReportedProgress(Progress):
     """What has been labelled, and how fast."""
     if self._begun is None or self.transitions == self._begun[1]:
       return f'{self.transitions:,} transitions'
-    rate, waited = self._rates()
+    rate, waited = self.rates()
     took = clock(time.monotonic() - self._begun[0])
     return (
       f'{self.transitions:,} transitions in {took}, {rate:,.0f} a second, input waited '
       f'{waited:.1%}'
     )
 
-  def _rates(self) -> tuple[float, float]:
-    """Transitions a second, and the share of the time in which input was waited for."""
+  def rates(self) -> tuple[float, float]:
+    """Transitions a second, and the share of the time in which input was waited for.
+
+    Since the first batch was there; it may not be asked before.
+    """
     begun, transitions, waited = self._begun
     seconds = time.monotonic() - begun
     rate = max(self.transitions - transitions, 1) / seconds

@@ -115,12 +115,15 @@ class _Work:
     }
 
 
-def label_dataset(choice: LabelChoice, say: Say = print) -> None:
+def label_dataset(choice: LabelChoice, say: Say = print) -> ReportedProgress:
   """Labels the parts of one share that are missing; finishes the set where none is.
 
   Args:
     choice: what.
     say: receives lines about progress, and the counts at the end.
+
+  Returns:
+    what labelling the missing parts took.
 
   Raises:
     UserError: the run has no model that labels, the dataset does not fit it or has
@@ -144,11 +147,12 @@ def label_dataset(choice: LabelChoice, say: Say = print) -> None:
         f'{choice.out}: {others} of {len(parts)} parts are missing. Label the other '
         'shards, too; the last one to end completes the set.'
       )
-      return
+      return progress
     files.finish()
     verdict = _write_card(work) if choice.card else []
   for line in (*files.summary(), *verdict):
     say(line)
+  return progress
 
 
 def _write_card(work: _Work) -> list[str]:
