@@ -58,11 +58,14 @@ def test_what_is_known_of_the_guesses_comes_first_with_its_basis():
   assert 'other moments' not in sentences[1]
 
 
-def test_stretches_are_named():
-  units = card()['units'] | {'basis': 'stretch'}
+@pytest.mark.parametrize(
+  'basis, parts', [('stretch', 'stretches'), ('episode', 'episodes')]
+)
+def test_parts_of_recordings_are_named(basis, parts):
+  units = card()['units'] | {'basis': basis}
   found = said(units=units, estimate=share(0.78, units=16))
-  assert '16 stretches of recordings' in found
-  assert 'takes stretches of one recording for independent' in found
+  assert f'16 {parts} of recordings' in found
+  assert f'takes {parts} of one recording for independent' in found
 
 
 def test_that_it_learnt_from_the_recordings_that_judge_it_is_said():

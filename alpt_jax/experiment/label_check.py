@@ -112,6 +112,7 @@ def _unseen(folder, pool, recordings: Recordings, actions, is_unseen, card) -> U
     episodes[is_unseen],
     steps[is_unseen],
     len(recordings.names),
+    pool.num_episodes,
   )
 
 

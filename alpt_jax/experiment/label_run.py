@@ -20,7 +20,8 @@ fields of labelling.json:
   environment              of the dataset
   temperature              value, is_fitted
   audit                    of: 'audit', 'heldout', 'new' or '' (`known_actions.py`);
-                           basis of its units: 'recording' or 'stretch';
+                           basis of its units: 'recording', 'episode' or
+                           'stretch';
                            may_be_trained_on
   counts                   transitions, recorded, trained_on, audit
   parts                    [first episode, number of episodes] of each
@@ -206,8 +207,14 @@ def _begin(
   )
   recordings = read_recordings(choice.data, pool)
   recording = recordings.of_episode[episodes]
-  num_recordings, segment = len(recordings.names), work.config.data.segment_length
-  units = intervals.units_of(recording, episodes, steps, num_recordings, segment)
+  units = intervals.units_of(
+    recording,
+    episodes,
+    steps,
+    len(recordings.names),
+    pool.num_episodes,
+    work.config.data.segment_length,
+  )
   temperatures = calibration.crosswise(probabilities, actions, units.units, choice.seed)
   columns = {
     'episode': episodes,

@@ -12,7 +12,7 @@ from typing import Any
 
 from alpt_jax.report import curves
 from alpt_jax.report.grid import Grid
-from alpt_jax.report.label_verdict import interval, with_interval
+from alpt_jax.report.label_verdict import UNITS, interval, with_interval
 from alpt_jax.report.measures import percent
 from alpt_jax.report.moments import LEAST, MOST, show_moments
 from alpt_jax.report.run_files import read_object
@@ -150,7 +150,7 @@ def _against(estimate: Card | None, truth: float) -> str:
 
 
 def _units(card: Card) -> str:
-  return {'recording': 'recordings', 'stretch': 'stretches'}[card['units']['basis']]
+  return UNITS[card['units']['basis']]
 
 
 def _actions(card: Card) -> list[str]:

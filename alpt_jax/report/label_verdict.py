@@ -18,6 +18,8 @@ _WANTED = 0.9
 FEWEST_AUDITED = 20
 # Standard errors apart that two means are called different.
 _ERRORS = 2
+# What the units of a basis (`labelling/intervals.py`) are called.
+UNITS = {'recording': 'recordings', 'episode': 'episodes', 'stretch': 'stretches'}
 # By how much labels that were trained on are known better than new ones: much, little.
 _MUCH, _LITTLE = 0.10, 0.03
 
@@ -77,7 +79,8 @@ def _basis(card) -> str:
   if units['basis'] == 'recording':
     said += f', in {share["units"]} recordings, which it takes for independent.'
   else:
-    said += f', in {share["units"]} stretches of recordings; it takes stretches of one '
+    parts = UNITS[units['basis']]
+    said += f', in {share["units"]} {parts} of recordings; it takes {parts} of one '
     said += 'recording for independent.'
   if units['are_learnt_from']:
     said += (
