@@ -379,6 +379,25 @@ def test_a_source_in_part_has_no_audit(root, tmp_path):
   assert record['counts']['audit'] == 0 and record['audit']['of'] == ''
 
 
+@pytest.mark.parametrize('place, of', [(0, 'new'), (1, '')])
+def test_sources_of_the_run_that_it_was_finetuned_from_are_no_audit(
+  root, tmp_path, place, of
+):
+  other = tiny_label_run.write_dataset(tmp_path / 'data', (40, 30), known=1, seed=1)
+  target = open_pool(root / 'data')
+  # Of the target of a run of its sources alone it has learnt nothing.
+  hashes = ['0' * 16] * 2
+  hashes[place] = other.manifest_hash
+  base = {'phase': 'sources', 'data_hash': '+'.join(hashes)}
+  labels = trained_labels(root)
+  tiny_label_run.write_run(tmp_path / 'run', target, labels, ancestry=[base])
+  label(tmp_path, tmp_path / 'out')
+  found = tables(tmp_path / 'out', 'trained_on')
+  assert found['trained_on'].any() == (not of)
+  record = pd.read_json(tmp_path / 'out' / 'labelling.json', typ='series')
+  assert record['audit']['of'] == of
+
+
 def test_a_run_of_the_sources_alone_has_learnt_nothing_of_its_target(root, tmp_path):
   pool, labels = open_pool(root / 'data'), trained_labels(root)
   tiny_label_run.write_run(tmp_path / 'run', pool, labels, 'phase=sources')
