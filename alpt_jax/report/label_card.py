@@ -106,7 +106,9 @@ def _accuracy(card: Card) -> list[str]:
     )
   cells.append(['recorded actions, held back', *_judged(card, accuracy['audit'])])
   if merged := accuracy['merged']:
-    cells.append(['the same, FIRE left out of account', *_judged(card, merged)])
+    cells.append(
+      ['the same, taking FIRE for NOOP, LEFTFIRE for LEFT', *_judged(card, merged)]
+    )
   majority = accuracy['majority']
   always = f'always guessing {majority["action"]}, on those held back'
   cells.append([always, percent(majority['value']), '', ''])
