@@ -243,6 +243,26 @@ def test_killed_before_any_file_and_begun_again_it_has_the_same_bits(
   assert tiny_label_run.content(out) == tiny_label_run.content(whole)
 
 
+def test_of_two_labellings_at_once_the_later_one_writes_nothing(
+  root, tmp_path, monkeypatch
+):
+  real = label_run.label_stretches
+
+  def overtaken(*args):
+    monkeypatch.setattr(label_run, 'label_stretches', real)
+    label(root, tmp_path / 'out')
+    return real(*args)
+
+  monkeypatch.setattr(label_run, 'label_stretches', overtaken)
+  with pytest.raises(UserError, match='field seed: was begun with 0, found 1'):
+    label(root, tmp_path / 'out', seed=1)
+  label(root, tmp_path / 'alone')
+  found, expected = (
+    tiny_label_run.content(tmp_path / name) for name in ('out', 'alone')
+  )
+  assert found == expected
+
+
 def test_three_shards_are_one_whoever_ends_last(root, whole, tmp_path):
   for index in (2, 0, 1):
     assert not (tmp_path / 'dataset_info.json').exists()
@@ -535,7 +555,7 @@ def test_real_processes_killed_and_sharded_leave_the_same_bits(tmp_path):
   assert code(process('whole', 0)) == 0
   expected = tiny_label_run.content(tmp_path / 'whole')
   # When its record was just there, between the files of a part, between parts.
-  for kill in (2, 2, 3):
+  for kill in (2, 3, 3):
     assert code(process('killed', kill)) == -signal.SIGKILL
   assert code(process('killed', 0)) == 0
   assert tiny_label_run.content(tmp_path / 'killed') == expected

@@ -135,7 +135,7 @@ def label_dataset(choice: LabelChoice, say: Say = print) -> None:
   mine = cutting.share(parts, pool.lengths, *choice.shard)
   files = LabelFiles(choice.out, work.identity, work.known, parts, choice.rlds)
   with StopRequest().listening() as stop, _named(files):
-    record = files.record() or _begin(work, files, ReportedProgress(say, stop))
+    record = files.begun() or _begin(work, files, ReportedProgress(say, stop))
     progress = ReportedProgress(say, stop)
     missing = [part for part in files.missing() if part in mine]
     _label_parts(work, files, missing, record['temperature']['value'], progress)
@@ -223,8 +223,7 @@ def _begin(
     'recording': recording,
     'unit': units.units,
   }
-  files.write_audit(probabilities, temperatures.crosswise, columns)
-  return files.claim(
+  record = files.claim(
     {
       'run': f'{choice.run}',
       'step': work.step,
@@ -249,6 +248,8 @@ def _begin(
       **identity.circumstances(),
     }
   )
+  files.write_audit(probabilities, temperatures.crosswise, columns)
+  return record
 
 
 def _places(segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
