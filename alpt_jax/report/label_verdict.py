@@ -9,7 +9,8 @@ from typing import Any
 
 from alpt_jax.report.measures import percent
 
-# A calibration error so small, or at most so many times a perfect model's, is none.
+# A calibration error so small is none; one of at most so many times a perfect model's
+# may be chance.
 _SMALL_ERROR = 0.03
 _FLOORS = 2
 # The accuracy that a level of confidence is looked for, at the interval's low end.
@@ -90,19 +91,23 @@ def _basis(card) -> str:
   if units['may_be_trained_on']:
     said += (
       ' The dataset has the name of the one that the model was trained on, but not its '
-      'content: the model may have seen some of these actions, and be less good than '
-      'it looks.'
+      'content: the model may have seen some of these actions, or guessed them, and '
+      'be less good than it looks.'
     )
   return said
 
 
 def _sureness(card) -> str:
   error, floor = (card['calibration'][key] for key in ('error_after', 'floor'))
-  is_small = error <= max(_SMALL_ERROR, _FLOORS * floor)
+  if error <= _SMALL_ERROR:
+    said = 'A confidence can be taken at its word'
+  elif error <= _FLOORS * floor:
+    said = 'Whether a confidence can be taken at its word is not known'
+  else:
+    said = 'A confidence cannot be taken at its word'
   return (
-    f'A confidence can{"" if is_small else "not"} be taken at its word: it is off by '
-    f'{error:.3f} on average; with so few held-back actions a perfect one would seem '
-    f'to be off by {floor:.3f}.'
+    f'{said}: it is off by {error:.3f} on average; with so few held-back actions a '
+    f'perfect one would seem to be off by {floor:.3f}.'
   )
 
 
