@@ -82,8 +82,10 @@ def test_what_only_the_sure_ones_rest_on_is_said():
 
 def test_that_it_may_have_been_trained_on_what_it_is_judged_by_is_said():
   units = card()['units'] | {'may_be_trained_on': True}
-  assert 'may have seen some of these actions' in said(units=units)
-  assert 'may have seen' not in said()
+  found = said(units=units)
+  assert 'that the model may have seen, in 10' in found
+  assert 'may have learnt from some of these actions' in found
+  assert 'never seen' not in found
 
 
 def test_without_an_audit_nothing_else_is_said():
@@ -202,3 +204,9 @@ def test_an_unlabelled_part_unlike_the_labelled_one_is_named(unlabelled, word):
 def test_what_would_help_is_read_off_the_labels_that_it_learnt_from(trained_on, advice):
   accuracy = card()['accuracy'] | {'trained_on': trained_on}
   assert advice in verdict(card(accuracy=accuracy))[-1]
+
+
+def test_so_few_are_held_back_that_knowing_its_own_labels_better_may_be_chance():
+  audit = share(0.8) | {'high': 0.92}
+  accuracy = card()['accuracy'] | {'trained_on': 0.91, 'audit': audit}
+  assert 'is not known' in verdict(card(accuracy=accuracy))[-1]

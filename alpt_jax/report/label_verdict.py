@@ -72,9 +72,8 @@ def _how_many(card) -> str:
 def _basis(card) -> str:
   """What the first figure rests on, and which moments it takes for independent."""
   units, share = card['units'], card['estimate'] or card['accuracy']['audit']
-  said = (
-    f'This rests on {share["num"]:,} recorded actions that the model has never seen'
-  )
+  seen = 'may have' if units['may_be_trained_on'] else 'has never'
+  said = f'This rests on {share["num"]:,} recorded actions that the model {seen} seen'
   if card['counts']['guessed'] and card['identity']['min_confidence']:
     said += ' and is sure enough of to keep its guess'
   if units['basis'] == 'recording':
@@ -91,8 +90,8 @@ def _basis(card) -> str:
   if units['may_be_trained_on']:
     said += (
       ' The dataset has the name of the one that the model was trained on, but not its '
-      'content: the model may have seen some of these actions, or guessed them, and '
-      'be less good than it looks.'
+      'content: it may have learnt from some of these actions, or guessed them, and be '
+      'less good than it looks.'
     )
   return said
 
@@ -194,7 +193,7 @@ def _gained(gain) -> str:
 def _from_own_labels(accuracy) -> str:
   known, new = accuracy['trained_on'], accuracy['audit']['value']
   gap = None if known is None else known - new
-  if gap is not None and gap >= _MUCH:
+  if gap is not None and gap >= _MUCH and known > accuracy['audit']['high']:
     return (
       f'It knows its own labels better ({percent(known)}) than new ones '
       f'({percent(new)}): more labels are likely to help.'
