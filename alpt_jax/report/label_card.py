@@ -77,6 +77,10 @@ def _counts(card: Card) -> list[str]:
     [title, f'{counts[key]:,}', percent(counts[key] / counts['transitions'])]
     for key, title in rows.items()
   ]
+  neither = counts['recorded'] - counts['trained_on'] - counts['audit']
+  if neither > 0:
+    title = 'of these, neither: set aside, or beside what it learnt from'
+    cells.insert(3, [title, f'{neither:,}', percent(neither / counts['transitions'])])
   said = (
     'A transition is one step of the player: what is seen, the action taken, what is '
     f'seen then. There are {counts["episodes"]:,} episodes of them. '
