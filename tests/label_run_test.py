@@ -371,6 +371,9 @@ def test_what_is_recorded_of_other_recordings_is_their_audit(root, tmp_path):
     'may_be_trained_on': True,
   }
   assert record['counts']['audit'] == pool.is_labelled.sum() == 40
+  # Labels are segments of 5 there, but no audited stretch is under 4 windows of 5.
+  audit = label_table.read_table([tmp_path / 'out' / 'audit.parquet'], ['unit'])
+  assert np.bincount(audit['unit']).tolist() == [20, 20]
   assert record['temperature'] == {'value': 1, 'is_fitted': False}
 
 

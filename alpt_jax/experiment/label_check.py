@@ -16,6 +16,7 @@ import numpy as np
 
 from alpt_jax.data import video_table
 from alpt_jax.data.pool import Pool
+from alpt_jax.data.recorded_labels import longest_stretch
 from alpt_jax.data.video_steps import steps_of
 from alpt_jax.experiment import datasets, trained_models
 from alpt_jax.experiment.config import read_config
@@ -66,7 +67,8 @@ def check(
 
   unseen = _unseen(folder, pool, recordings, actions, ~labels['trained_on'], card)
   audit = label_table.read_table([labelled / 'audit.parquet'], ['episode', 'step'])
-  longest = read_config(folder / 'run').data.segment_length
+  config = read_config(folder / 'run')
+  longest = longest_stretch(config.data.segment_length, config.model.num_transitions)
   stretch, num_stretches = stretches(**audit, longest=longest)
   say(
     f'\n{num_draws} other audits, of {num_stretches} stretches of {stretch} each, '

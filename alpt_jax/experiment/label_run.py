@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+from alpt_jax.data.recorded_labels import longest_stretch
 from alpt_jax.errors import Preempted, RunFailed, UserError
 from alpt_jax.experiment import datasets, identity, trained_models
 from alpt_jax.experiment.config import RunConfig
@@ -213,7 +214,8 @@ def _begin(
     steps,
     len(recordings.names),
     pool.num_episodes,
-    work.config.data.segment_length,
+    # As long as those that were drawn, else neighbours would count as independent.
+    longest_stretch(work.config.data.segment_length, work.config.model.num_transitions),
   )
   temperatures = calibration.crosswise(probabilities, actions, units.units, choice.seed)
   columns = {
