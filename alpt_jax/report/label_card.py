@@ -111,7 +111,7 @@ def _accuracy(card: Card) -> list[str]:
   cells.append(['recorded actions, held back', *_judged(card, accuracy['audit'])])
   if merged := accuracy['merged']:
     cells.append(
-      ['the same, taking FIRE for NOOP, LEFTFIRE for LEFT', *_judged(card, merged)]
+      ['the same, not asking whether FIRE is pressed', *_judged(card, merged)]
     )
   majority = accuracy['majority']
   always = f'always guessing {majority["action"]}, on those held back'
