@@ -161,9 +161,14 @@ class Model:
       config: how; by default as `bin/label`.
 
     Raises:
-      UserError: the run has no inverse dynamics model, or the frames are of another
-        form.
+      UserError: the run has no inverse dynamics model, the frames are of another
+        form, or one of `actions` and `is_labelled` is missing.
     """
+    if (actions is None) != (is_labelled is None):
+      raise UserError(
+        'label: expected both actions and is_labelled, or neither, found one of them. '
+        'is_labelled says which actions are known.'
+      )
     labeller = trained_models.labeller_of(self._trained, self._place)
     recording = Recording(frames, actions, is_labelled)
     config = config or LabellingConfig()

@@ -121,25 +121,38 @@ def test_one_audited_unit_estimates_without_an_interval():
 
 def test_recordings_are_units_where_the_audit_leaves_some_out():
   recordings = [5, 5, 2, 3, 9]
-  found = intervals.units_of(recordings, [7, 7, 2, 4, 11], [0, 1, 0, 0, 0], 6, 50)
+  found = intervals.units_of(recordings, [7, 7, 2, 4, 11], [0, 1, 0, 0, 0], 6, 12, 50)
   assert found.basis == 'recording'
   np.testing.assert_array_equal(found.units, [2, 2, 0, 1, 3])
 
 
 @pytest.mark.parametrize('recordings, num', [([0, 0, 1, 2], 9), ([0, 1, 2, 3], 4)])
 def test_stretches_are_units_of_few_recordings_or_of_all(recordings, num):
-  found = intervals.units_of(recordings, [0, 1, 2, 3], [0] * 4, num, 50)
+  found = intervals.units_of(recordings, [0, 1, 2, 3], [0] * 4, num, 4, 50)
   assert found.basis == 'stretch'
   np.testing.assert_array_equal(found.units, range(4))
+
+
+@pytest.mark.parametrize('num_recordings', [2, 9])
+def test_of_few_recordings_or_of_all_whole_episodes_are_units(num_recordings):
+  recordings, episodes = [0] * 4 + [1] * 4, [3, 3, 4, 4, 8, 8, 9, 9]
+  steps = [0, 1, 0, 1, 0, 1, 0, 1]
+  found = intervals.units_of(recordings, episodes, steps, num_recordings, 10, 1)
+  assert found.basis == 'episode'
+  np.testing.assert_array_equal(found.units, [0, 0, 1, 1, 2, 2, 3, 3])
+  # Of all episodes there are, none of whose luck is unknown.
+  episodes = [0, 0, 1, 1, 2, 2, 3, 3]
+  found = intervals.units_of(recordings, episodes, steps, num_recordings, 4, 1)
+  assert found.basis == 'stretch'
 
 
 def test_a_stretch_ends_with_its_episode_at_a_gap_and_at_its_length():
   episodes = [0] * 5 + [0] * 2 + [1] * 3
   steps = [3, 4, 5, 6, 7, 20, 21, 22, 23, 24]
   recordings = np.zeros(10, int)
-  found = intervals.units_of(recordings, episodes, steps, 1, 3)
+  found = intervals.units_of(recordings, episodes, steps, 1, 2, 3)
   np.testing.assert_array_equal(found.units, [0, 0, 0, 1, 1, 2, 2, 3, 3, 3])
-  found = intervals.units_of(recordings, episodes, steps, 1, 0)
+  found = intervals.units_of(recordings, episodes, steps, 1, 2, 0)
   np.testing.assert_array_equal(found.units, [0] * 5 + [1] * 2 + [2] * 3)
 
 

@@ -136,6 +136,19 @@ def test_that_it_learnt_from_the_recordings_that_judge_it(tmp_path, trained, is_
   assert ('other moments of the same recordings' in page.words) == is_said
 
 
+def test_recorded_actions_that_neither_taught_nor_judge_are_counted(tmp_path):
+  place = np.arange(80)
+  labels = tiny_labels.label_columns(
+    LENGTHS, recorded=place < 50, trained_on=place < 20
+  )
+  _, page = make(tmp_path, labels, audit(units=2))
+  # Of 50 recorded ones 20 taught it, 20 judge it.
+  words = ' '.join(page.words.split())
+  assert 'neither: set aside, or beside what it learnt from 10 12.5 %' in words
+  _, page = make(tmp_path)
+  assert 'neither' not in page.words
+
+
 def test_one_action_only(tmp_path):
   labels = tiny_labels.label_columns(LENGTHS, second=np.full(80, -1, np.int32))
   audited = audit(num_actions=1, num_right=10)

@@ -16,11 +16,10 @@ LUCK = (0.0, 0.2, 0.1)
 
 
 def write(root, method, labels, value, sources=(), luck=LUCK, **others):
+  others = {'environment': 'own/game', 'sources': list(sources), **others}
   for seed, extra in enumerate(luck):
     rows = [{'step': 20, 'idm_accuracy': value + extra}]
-    tiny_runs.write_run(
-      root, method, seed, rows, labels=labels, sources=list(sources), **others
-    )
+    tiny_runs.write_run(root, method, seed, rows, labels=labels, **others)
 
 
 def three_budgets(root):
@@ -31,7 +30,7 @@ def three_budgets(root):
 
 def test_gains_are_between_runs_of_one_draw(tmp_path):
   three_budgets(tmp_path)
-  found = label_gains(tmp_path)
+  found = label_gains(tmp_path, 'own/game')
   # The luck of a draw is the same on both sides, so the interval has no width.
   for gain, value in ((found['more_labels'], 0.1), (found['sources'], 0.05)):
     assert gain['value'] == pytest.approx(value)
@@ -48,41 +47,44 @@ def test_gains_are_between_runs_of_one_draw(tmp_path):
 def test_runs_that_took_all_that_was_recorded_say_how_many(tmp_path):
   write(tmp_path, 'DT1-IDM', 100, 0.3)
   write(tmp_path, 'DT1-IDM', 0, 0.4, recorded_labels={'trained_on': 321})
-  found = label_gains(tmp_path)
+  found = label_gains(tmp_path, 'own/game')
   assert (found['more_labels']['fewer'], found['more_labels']['more']) == (100, 321)
   assert found['sources'] is None
 
 
 def test_a_run_has_the_sources_of_the_one_that_it_started_from(tmp_path):
   write(tmp_path, 'ALPT', 100, 0.5, ancestry=[{'sources': ['other']}])
-  assert [row['with_sources'] for row in label_gains(tmp_path)['rows']] == [True]
+  assert [row['with_sources'] for row in label_gains(tmp_path, 'own/game')['rows']] == [
+    True
+  ]
 
 
 def test_two_draws_are_no_interval(tmp_path):
   write(tmp_path, 'DT1-IDM', 100, 0.3)
   write(tmp_path, 'DT1-IDM', 200, 0.4, luck=(0, 0.1))
-  assert label_gains(tmp_path)['more_labels'] is None
+  assert label_gains(tmp_path, 'own/game')['more_labels'] is None
 
 
 def test_pretrainings_and_runs_that_failed_do_not_count(tmp_path):
   write(tmp_path, 'DT1-IDM', 100, 0.3)
   write(tmp_path, 'base', 200, 0.3)
   write(tmp_path, 'ALPT', 400, 0.3, state='failed')
-  assert len(label_gains(tmp_path)['rows']) == 1
+  assert len(label_gains(tmp_path, 'own/game')['rows']) == 1
 
 
 def test_two_runs_of_one_draw_are_refused(tmp_path):
   write(tmp_path, 'DT1-IDM', 100, 0.3)
   write(tmp_path, 'DT1', 100, 0.3)
   with pytest.raises(UserError, match='100 labels and seed 0 without sources'):
-    label_gains(tmp_path)
+    label_gains(tmp_path, 'own/game')
 
 
-def test_runs_of_two_targets_are_refused(tmp_path):
-  write(tmp_path, 'DT1-IDM', 100, 0.3, target='a')
-  write(tmp_path, 'DT1-IDM', 100, 0.3, target='b')
-  with pytest.raises(UserError, match='2 targets'):
-    label_gains(tmp_path)
+@pytest.mark.parametrize('others', [['own/b'], ['own/b', 'own/game']])
+def test_runs_of_another_target_are_refused(tmp_path, others):
+  for name in others:
+    write(tmp_path, 'DT1-IDM', 100, 0.3, target=name, environment=name)
+  with pytest.raises(UserError, match=f'own/game alone .* {", ".join(others)}'):
+    label_gains(tmp_path, 'own/game')
 
 
 def gain(value, low, high, **others):

@@ -245,6 +245,26 @@ def test_killed_before_any_file_and_begun_again_it_has_the_same_bits(
   assert tiny_label_run.content(out) == tiny_label_run.content(whole)
 
 
+def test_of_two_labellings_at_once_the_later_one_writes_nothing(
+  root, tmp_path, monkeypatch
+):
+  real = label_run.label_stretches
+
+  def overtaken(*args):
+    monkeypatch.setattr(label_run, 'label_stretches', real)
+    label(root, tmp_path / 'out')
+    return real(*args)
+
+  monkeypatch.setattr(label_run, 'label_stretches', overtaken)
+  with pytest.raises(UserError, match='field seed: was begun with 0, found 1'):
+    label(root, tmp_path / 'out', seed=1)
+  label(root, tmp_path / 'alone')
+  found, expected = (
+    tiny_label_run.content(tmp_path / name) for name in ('out', 'alone')
+  )
+  assert found == expected
+
+
 @pytest.mark.slow
 def test_three_shards_are_one_whoever_ends_last(root, whole, tmp_path):
   for index in (2, 0, 1):
@@ -355,6 +375,9 @@ def test_what_is_recorded_of_other_recordings_is_their_audit(root, tmp_path):
     'may_be_trained_on': True,
   }
   assert record['counts']['audit'] == pool.is_labelled.sum() == 40
+  # Labels are segments of 5 there, but no audited stretch is under 4 windows of 5.
+  audit = label_table.read_table([tmp_path / 'out' / 'audit.parquet'], ['unit'])
+  assert np.bincount(audit['unit']).tolist() == [20, 20]
   assert record['temperature'] == {'value': 1, 'is_fitted': False}
 
 
@@ -381,6 +404,25 @@ def test_a_source_in_part_has_no_audit(root, tmp_path):
   assert found['trained_on'].tolist() == found['recorded'].tolist()
   record = pd.read_json(tmp_path / 'out' / 'labelling.json', typ='series')
   assert record['counts']['audit'] == 0 and record['audit']['of'] == ''
+
+
+@pytest.mark.parametrize('place, of', [(0, 'new'), (1, '')])
+def test_sources_of_the_run_that_it_was_finetuned_from_are_no_audit(
+  root, tmp_path, place, of
+):
+  other = tiny_label_run.write_dataset(tmp_path / 'data', (40, 30), known=1, seed=1)
+  target = open_pool(root / 'data')
+  # Of the target of a run of its sources alone it has learnt nothing.
+  hashes = ['0' * 16] * 2
+  hashes[place] = other.manifest_hash
+  base = {'phase': 'sources', 'data_hash': '+'.join(hashes)}
+  labels = trained_labels(root)
+  tiny_label_run.write_run(tmp_path / 'run', target, labels, ancestry=[base])
+  label(tmp_path, tmp_path / 'out')
+  found = tables(tmp_path / 'out', 'trained_on')
+  assert found['trained_on'].any() == (not of)
+  record = pd.read_json(tmp_path / 'out' / 'labelling.json', typ='series')
+  assert record['audit']['of'] == of
 
 
 def test_a_run_of_the_sources_alone_has_learnt_nothing_of_its_target(root, tmp_path):
@@ -520,7 +562,7 @@ def test_real_processes_killed_and_sharded_leave_the_same_bits(tmp_path):
   assert code(process('whole', 0)) == 0
   expected = tiny_label_run.content(tmp_path / 'whole')
   # When its record was just there, between the files of a part, between parts.
-  for kill in (2, 2, 3):
+  for kill in (2, 3, 3):
     assert code(process('killed', kill)) == -signal.SIGKILL
   assert code(process('killed', 0)) == 0
   assert tiny_label_run.content(tmp_path / 'killed') == expected

@@ -107,6 +107,8 @@ def test_what_does_not_fit_is_named(folder, model, tmp_path):
     model.frames(small)
   with pytest.raises(UserError, match='expected'):
     model.label(np.zeros((9, 28, 28, 3), np.uint8))
+  with pytest.raises(UserError, match='both actions and is_labelled'):
+    model.label(np.zeros((9, 28, 28, 1), np.uint8), np.zeros(8, int))
   for screen in (np.zeros((27, 28, 3), np.uint8), np.zeros((28, 28, 3), np.float32)):
     with pytest.raises(UserError, match='screen: expected uint8 .* 28x28 or more'):
       model.observation(screen)

@@ -121,11 +121,15 @@ def _held_out(pool: Pool, runs, order: np.ndarray, share: float) -> np.ndarray:
   return np.concatenate([labelled[:num_labelled], others[:num_others]])
 
 
+def longest_stretch(segment_length: int, window_length: int) -> int:
+  """Transitions that an audited stretch may have; 0: as many as there are."""
+  return segment_length and max(segment_length, 4 * window_length)
+
+
 def _stretch(num_recorded: int, segment_length: int, window_length: int) -> int:
   """How many transitions a stretch has where as many were recorded in a row."""
-  shortest = 4 * window_length
-  longest = max(shortest, num_recorded // 20)
-  return min(max(segment_length, shortest), longest) if segment_length else longest
+  most = max(4 * window_length, num_recorded // 20)
+  return min(longest_stretch(segment_length, window_length) or most, most)
 
 
 def _cut(runs: np.ndarray, stretch: int) -> np.ndarray:

@@ -4,7 +4,8 @@ Three kinds of datasets:
 
   the run's target    a part of what was recorded trained it, a part is the audit. Where
                       none was set aside, what was recorded in the held-out episodes is.
-  one of its sources  trained it, all of it: nothing judges the guesses
+  one of its sources  trained it, all of it: nothing judges the guesses. Also any
+                      dataset of a run that it was finetuned from
   any other           is new to it: all that was recorded is the audit
 
 Of the target all that its label file does not name can be forgotten, as if it had never
@@ -74,7 +75,7 @@ def known_actions(
   if is_target:
     trained_on = _trained_on(pool, labels, config)
     audit, audit_of = _audit_of_target(pool, labels, config)
-  elif pool.manifest_hash in identity['data_hash'].split('+'):
+  elif pool.manifest_hash in _datasets(identity):
     trained_on = everything
   else:
     trained_on = ~everything
@@ -133,11 +134,25 @@ def _to_segments(runs: np.ndarray) -> Segments:
   return tuple(map(tuple, runs.tolist()))
 
 
+def _stages(identity: dict) -> tuple[dict, ...]:
+  """What is known of a run, and of those that it goes back to."""
+  return (identity, *identity.get('ancestry', ()))
+
+
+def _datasets(identity: dict) -> set[str]:
+  """All whose actions they have learnt from, by manifest hash."""
+  found = set()
+  for stage in _stages(identity):
+    hashes = (stage.get('data_hash') or '').split('+')
+    # The first is the target's.
+    found |= {*hashes[stage.get('phase') == 'sources' :]}
+  return found
+
+
 def _environments(identity: dict) -> set[str]:
-  """All that a run, and those that it goes back to, were trained on, by name."""
-  stages = (identity, *identity.get('ancestry', ()))
+  """All environments that they were trained on, by name."""
   return {
     name
-    for stage in stages
+    for stage in _stages(identity)
     for name in (stage.get('environment'), *(stage.get('sources') or ()))
   }

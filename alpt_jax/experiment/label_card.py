@@ -90,7 +90,7 @@ def write_label_card(
       {**each, 'recording': recordings.names[each['recording']]}
       for each in card_figures.least_sure_recordings(labels, recordings.of_episode)
     ],
-    'curve': label_gains(curve) if curve else None,
+    'curve': label_gains(curve, pool.spec.name) if curve else None,
   }
   card['verdict'] = verdict(card)
   write_record(folder / page.CARD, card)

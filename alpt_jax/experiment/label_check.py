@@ -16,10 +16,13 @@ import numpy as np
 
 from alpt_jax.data import video_table
 from alpt_jax.data.pool import Pool
+from alpt_jax.data.recorded_labels import longest_stretch
 from alpt_jax.data.video_steps import steps_of
 from alpt_jax.experiment import datasets, trained_models
+from alpt_jax.experiment.config import read_config
 from alpt_jax.experiment.demo_recordings import RECORDINGS, TRUTH
 from alpt_jax.experiment.recordings import CONVERSION, Recordings, read_recordings
+from alpt_jax.labelling import intervals
 from alpt_jax.labelling.labeller import LabellingConfig, label_pool
 from alpt_jax.labelling.redraws import Redraw, Unseen, redraws
 from alpt_jax.report.run_files import read_object
@@ -64,7 +67,9 @@ def check(
 
   unseen = _unseen(folder, pool, recordings, actions, ~labels['trained_on'], card)
   audit = label_table.read_table([labelled / 'audit.parquet'], ['episode', 'step'])
-  stretch, num_stretches = _stretches(**audit)
+  config = read_config(folder / 'run')
+  longest = longest_stretch(config.data.segment_length, config.model.num_transitions)
+  stretch, num_stretches = stretches(**audit, longest=longest)
   say(
     f'\n{num_draws} other audits, of {num_stretches} stretches of {stretch} each, '
     'drawn from all that the model was not trained on:'
@@ -112,15 +117,20 @@ def _unseen(folder, pool, recordings: Recordings, actions, is_unseen, card) -> U
     episodes[is_unseen],
     steps[is_unseen],
     len(recordings.names),
+    pool.num_episodes,
   )
 
 
-def _stretches(episode: np.ndarray, step: np.ndarray) -> tuple[int, int]:
-  """(transitions of the longest stretch, stretches) of an audit."""
-  begins = np.flatnonzero(
-    (np.diff(episode, prepend=-1) != 0) | (np.diff(step, prepend=-2) != 1)
-  )
-  return int(np.diff(begins, append=len(step)).max()), len(begins)
+def stretches(episode: np.ndarray, step: np.ndarray, longest: int) -> tuple[int, int]:
+  """(transitions of the longest stretch, stretches) of an audit.
+
+  Args:
+    episode: `[n]` int.
+    step: `[n]` int.
+    longest: that a stretch may be: two that adjoin are not one.
+  """
+  lengths = np.bincount(intervals.stretches_of(episode, step, longest))
+  return int(lengths.max()), len(lengths)
 
 
 def _interval(value: float, low: float, high: float, **_) -> str:

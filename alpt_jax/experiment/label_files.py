@@ -93,8 +93,22 @@ class LabelFiles:
         )
     return record
 
+  def begun(self) -> dict[str, Any] | None:
+    """As `record`, once the audit is there, too."""
+    return self.record() if (self.folder / AUDIT).is_file() else None
+
   def claim(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes `labelling.json`, unless another process was faster; what it says then."""
+    """Writes `labelling.json`, unless it is there; what it says then.
+
+    Only who has claimed the folder may write more: labellings that differ may begin
+    it at once.
+
+    Raises:
+      UserError: it is of another labelling.
+    """
+    if record := self.record():
+      return record
+    self.folder.mkdir(parents=True, exist_ok=True)
     path = self.folder / RECORD
     text = json.dumps({'identity': self._identity, **fields}, indent=2) + '\n'
     with whole_file(path) as partial:
@@ -120,7 +134,6 @@ class LabelFiles:
       temperatures: `[n]`.
       columns: the others, `[n]` each.
     """
-    self.folder.mkdir(parents=True, exist_ok=True)
     guess, second = best_two(probabilities)
     self._write_table(
       self.folder / AUDIT,

@@ -20,7 +20,8 @@ fields of labelling.json:
   environment              of the dataset
   temperature              value, is_fitted
   audit                    of: 'audit', 'heldout', 'new' or '' (`known_actions.py`);
-                           basis of its units: 'recording' or 'stretch';
+                           basis of its units: 'recording', 'episode' or
+                           'stretch';
                            may_be_trained_on
   counts                   transitions, recorded, trained_on, audit
   parts                    [first episode, number of episodes] of each
@@ -35,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+from alpt_jax.data.recorded_labels import longest_stretch
 from alpt_jax.errors import Preempted, RunFailed, UserError
 from alpt_jax.experiment import datasets, identity, trained_models
 from alpt_jax.experiment.config import RunConfig
@@ -137,7 +139,7 @@ def label_dataset(choice: LabelChoice, say: Say = print) -> ReportedProgress:
   mine = cutting.share(parts, pool.lengths, *choice.shard)
   files = LabelFiles(choice.out, work.identity, work.known, parts, choice.rlds)
   with StopRequest().listening() as stop, _named(files):
-    record = files.record() or _begin(work, files, ReportedProgress(say, stop))
+    record = files.begun() or _begin(work, files, ReportedProgress(say, stop))
     progress = ReportedProgress(say, stop)
     missing = [part for part in files.missing() if part in mine]
     _label_parts(work, files, missing, record['temperature']['value'], progress)
@@ -210,8 +212,15 @@ def _begin(
   )
   recordings = read_recordings(choice.data, pool)
   recording = recordings.of_episode[episodes]
-  num_recordings, segment = len(recordings.names), work.config.data.segment_length
-  units = intervals.units_of(recording, episodes, steps, num_recordings, segment)
+  units = intervals.units_of(
+    recording,
+    episodes,
+    steps,
+    len(recordings.names),
+    pool.num_episodes,
+    # As long as those that were drawn, else neighbours would count as independent.
+    longest_stretch(work.config.data.segment_length, work.config.model.num_transitions),
+  )
   temperatures = calibration.crosswise(probabilities, actions, units.units, choice.seed)
   columns = {
     'episode': episodes,
@@ -220,8 +229,7 @@ def _begin(
     'recording': recording,
     'unit': units.units,
   }
-  files.write_audit(probabilities, temperatures.crosswise, columns)
-  return files.claim(
+  record = files.claim(
     {
       'run': f'{choice.run}',
       'step': work.step,
@@ -246,6 +254,8 @@ def _begin(
       **identity.circumstances(),
     }
   )
+  files.write_audit(probabilities, temperatures.crosswise, columns)
+  return record
 
 
 def _places(segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ def knowledge(config: RunConfig, data: RunData) -> dict[str, Any]:
 
 
 def ancestry(initial: str) -> list[dict[str, Any]]:
-  """`knowledge` of the run in folder `initial` and of all that it goes back to.
+  """`knowledge` and `data_hash` of the run in folder `initial` and of its ancestors.
 
   Raises:
     UserError: the folder holds no run.
@@ -38,7 +38,7 @@ def ancestry(initial: str) -> list[dict[str, Any]]:
   if not path.is_file():
     raise UserError(f'{initial}: not a run folder, identity.json is missing.')
   identity = read_record(path)
-  names = ('environment', 'phase', 'sources', 'labels', 'label_hash')
+  names = ('environment', 'phase', 'sources', 'labels', 'label_hash', 'data_hash')
   own = {name: identity.get(name) for name in names}
   return [own, *identity.get('ancestry', ())]
 

@@ -61,35 +61,45 @@ class Units(NamedTuple):
   """Which transitions are taken for independent of which."""
 
   units: np.ndarray  # [n] int64, numbered from 0
-  basis: str  # 'recording' or 'stretch'
+  basis: str  # 'recording', 'episode' or 'stretch'
 
 
 def units_of(
-  recordings, episodes, steps, num_recordings: int, segment_length: int
+  recordings,
+  episodes,
+  steps,
+  num_recordings: int,
+  num_episodes: int,
+  segment_length: int,
 ) -> Units:
-  """Whole recordings as units where the audit can afford it, else stretches of them.
+  """Whole recordings as units where the audit can afford it, else parts of them.
 
   A recording has its own luck: the player, the level, the light. Where the audit
   leaves recordings out, it must learn from its own how much they differ; taking
   stretches for independent would then give intervals that cover the truth half the
   time instead of 95 %. That needs at least 4 recordings. Where it touches all of them,
-  no other recording's luck is asked for, and stretches serve better. With fewer than 4
-  out of more there is no honest choice: stretches are taken, and whoever shows the
-  interval must say so (basis 'stretch'). The rule is ours.
+  no other recording's luck is asked for, and parts serve better. With fewer than 4 out
+  of more there is no honest choice: parts are taken, and whoever shows the interval
+  must say so (basis 'episode' or 'stretch'). Which parts goes by the same rule: an
+  episode has its own luck, too. The rule is ours.
 
   Args:
     recordings: `[n]` int, the recording (file) that each audited transition is of.
     episodes: `[n]` int, its episode.
     steps: `[n]` int, its place there; ascending within an episode, episodes one
       behind the other.
-    num_recordings: of the whole dataset.
+    num_recordings, num_episodes: of the whole dataset.
     segment_length: transitions in a row that count as one stretch at most; 0: as many
       as there are.
   """
   recordings, episodes, steps = map(np.asarray, (recordings, episodes, steps))
-  names, by_recording = np.unique(recordings, return_inverse=True)
-  if FEWEST_UNITS <= len(names) < num_recordings:
-    return Units(by_recording, 'recording')
+  for basis, of, num in (
+    ('recording', recordings, num_recordings),
+    ('episode', episodes, num_episodes),
+  ):
+    names, units = np.unique(of, return_inverse=True)
+    if FEWEST_UNITS <= len(names) < num:
+      return Units(units, basis)
   return Units(stretches_of(episodes, steps, segment_length), 'stretch')
 
 

@@ -23,6 +23,7 @@ class Unseen(NamedTuple):
   episodes: np.ndarray  # [n] int, ascending
   steps: np.ndarray  # [n] int, ascending within an episode
   num_recordings: int  # of the whole dataset
+  num_episodes: int  # of the whole dataset
 
 
 class Redraw(NamedTuple):
@@ -73,6 +74,7 @@ def _redraw(unseen: Unseen, is_drawn: np.ndarray, stretch: int, seed: int) -> Re
     unseen.episodes[is_drawn],
     unseen.steps[is_drawn],
     unseen.num_recordings,
+    unseen.num_episodes,
     stretch,
   ).units
   temperatures = calibration.crosswise(

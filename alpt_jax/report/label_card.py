@@ -12,7 +12,7 @@ from typing import Any
 
 from alpt_jax.report import curves
 from alpt_jax.report.grid import Grid
-from alpt_jax.report.label_verdict import interval, with_interval
+from alpt_jax.report.label_verdict import UNITS, interval, with_interval
 from alpt_jax.report.measures import percent
 from alpt_jax.report.moments import LEAST, MOST, show_moments
 from alpt_jax.report.run_files import read_object
@@ -77,6 +77,10 @@ def _counts(card: Card) -> list[str]:
     [title, f'{counts[key]:,}', percent(counts[key] / counts['transitions'])]
     for key, title in rows.items()
   ]
+  neither = counts['recorded'] - counts['trained_on'] - counts['audit']
+  if neither > 0:
+    title = 'of these, neither: set aside, or beside what it learnt from'
+    cells.insert(3, [title, f'{neither:,}', percent(neither / counts['transitions'])])
   said = (
     'A transition is one step of the player: what is seen, the action taken, what is '
     f'seen then. There are {counts["episodes"]:,} episodes of them. '
@@ -106,7 +110,9 @@ def _accuracy(card: Card) -> list[str]:
     )
   cells.append(['recorded actions, held back', *_judged(card, accuracy['audit'])])
   if merged := accuracy['merged']:
-    cells.append(['the same, FIRE left out of account', *_judged(card, merged)])
+    cells.append(
+      ['the same, not asking whether FIRE is pressed', *_judged(card, merged)]
+    )
   majority = accuracy['majority']
   always = f'always guessing {majority["action"]}, on those held back'
   cells.append([always, percent(majority['value']), '', ''])
@@ -150,7 +156,7 @@ def _against(estimate: Card | None, truth: float) -> str:
 
 
 def _units(card: Card) -> str:
-  return {'recording': 'recordings', 'stretch': 'stretches'}[card['units']['basis']]
+  return UNITS[card['units']['basis']]
 
 
 def _actions(card: Card) -> list[str]:

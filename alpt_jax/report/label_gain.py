@@ -20,12 +20,13 @@ _METRIC = 'idm_accuracy'
 _Draws = Mapping[int, float]
 
 
-def label_gains(root: str | os.PathLike) -> dict[str, Any]:
+def label_gains(root: str | os.PathLike, environment: str) -> dict[str, Any]:
   """How much the last step in labels, and the sources, added to the accuracy.
 
   Args:
     root: a folder of finished runs of one target; a run has sources if it, or one
       that it started from, was trained on any.
+    environment: name of the target.
 
   Returns:
     Plain JSON types: `rows` {labels, with_sources, draws, value}, the mean over draws;
@@ -35,15 +36,15 @@ def label_gains(root: str | os.PathLike) -> dict[str, Any]:
     are Student's, 95 %, over the paired differences; None with fewer than 3 draws.
 
   Raises:
-    UserError: no such runs; several targets; or two runs of one draw that differ in
-      nothing that this looks at.
+    UserError: no such runs; some of another target; or two runs of one draw that
+      differ in nothing that this looks at.
   """
   runs = [run for run in load_runs(root) if _is_counted(run)]
-  targets = sorted({run.target for run in runs})
-  if len(targets) != 1:
+  targets = sorted({f'{run.identity.get("environment")}' for run in runs})
+  if targets != [environment]:
     raise UserError(
-      f'{root}: expected finished runs of one target that score the IDM, found '
-      f'{len(targets)} targets. Name the folder of one experiment.'
+      f'{root}: expected finished runs of {environment} alone that score the IDM, '
+      f'found {", ".join(targets) or "none"}. Name the folder of one experiment.'
     )
   groups: dict[tuple[int, bool], dict[int, float]] = {}
   for run in runs:

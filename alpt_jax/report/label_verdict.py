@@ -9,7 +9,8 @@ from typing import Any
 
 from alpt_jax.report.measures import percent
 
-# A calibration error so small, or at most so many times a perfect model's, is none.
+# A calibration error so small is none; one of at most so many times a perfect model's
+# may be chance.
 _SMALL_ERROR = 0.03
 _FLOORS = 2
 # The accuracy that a level of confidence is looked for, at the interval's low end.
@@ -18,6 +19,8 @@ _WANTED = 0.9
 FEWEST_AUDITED = 20
 # Standard errors apart that two means are called different.
 _ERRORS = 2
+# What the units of a basis (`labelling/intervals.py`) are called.
+UNITS = {'recording': 'recordings', 'episode': 'episodes', 'stretch': 'stretches'}
 # By how much labels that were trained on are known better than new ones: much, little.
 _MUCH, _LITTLE = 0.10, 0.03
 
@@ -69,15 +72,15 @@ def _how_many(card) -> str:
 def _basis(card) -> str:
   """What the first figure rests on, and which moments it takes for independent."""
   units, share = card['units'], card['estimate'] or card['accuracy']['audit']
-  said = (
-    f'This rests on {share["num"]:,} recorded actions that the model has never seen'
-  )
+  seen = 'may have' if units['may_be_trained_on'] else 'has never'
+  said = f'This rests on {share["num"]:,} recorded actions that the model {seen} seen'
   if card['counts']['guessed'] and card['identity']['min_confidence']:
     said += ' and is sure enough of to keep its guess'
   if units['basis'] == 'recording':
     said += f', in {share["units"]} recordings, which it takes for independent.'
   else:
-    said += f', in {share["units"]} stretches of recordings; it takes stretches of one '
+    parts = UNITS[units['basis']]
+    said += f', in {share["units"]} {parts} of recordings; it takes {parts} of one '
     said += 'recording for independent.'
   if units['are_learnt_from']:
     said += (
@@ -87,8 +90,8 @@ def _basis(card) -> str:
   if units['may_be_trained_on']:
     said += (
       ' The dataset has the name of the one that the model was trained on, but not its '
-      'content: the model may have seen some of these actions, and be less good than '
-      'it looks.'
+      'content: it may have learnt from some of these actions, or guessed them, and be '
+      'less good than it looks.'
     )
   return said
 
@@ -96,17 +99,14 @@ def _basis(card) -> str:
 def _sureness(card) -> str:
   error, floor = (card['calibration'][key] for key in ('error_after', 'floor'))
   if error <= _SMALL_ERROR:
-    return (
-      f'A confidence can be taken at its word: it is off by {error:.3f} on average.'
-    )
-  said = (
-    'Not shown that a confidence cannot'
-    if error <= _FLOORS * floor
-    else ('A confidence cannot')
-  )
+    said = 'A confidence can be taken at its word'
+  elif error <= _FLOORS * floor:
+    said = 'Whether a confidence can be taken at its word is not known'
+  else:
+    said = 'A confidence cannot be taken at its word'
   return (
-    f'{said} be taken at its word: it is off by {error:.3f} on average; with so few '
-    f'held-back actions a perfect one would seem to be off by {floor:.3f}.'
+    f'{said}: it is off by {error:.3f} on average; with so few held-back actions a '
+    f'perfect one would seem to be off by {floor:.3f}.'
   )
 
 
@@ -193,7 +193,7 @@ def _gained(gain) -> str:
 def _from_own_labels(accuracy) -> str:
   known, new = accuracy['trained_on'], accuracy['audit']['value']
   gap = None if known is None else known - new
-  if gap is not None and gap >= _MUCH:
+  if gap is not None and gap >= _MUCH and known > accuracy['audit']['high']:
     return (
       f'It knows its own labels better ({percent(known)}) than new ones '
       f'({percent(new)}): more labels are likely to help.'
