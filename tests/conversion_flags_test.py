@@ -174,6 +174,12 @@ def test_guesses_count_as_recorded_only_where_that_is_asked_for(folder, typed):
   lines = []
   convert('labelled', 'guessed', lines.append)
   assert open_recorded('guessed').is_labelled.tolist() == [True, True, False, False]
+  # It is said of what is made of it, too, and known before a run and on its card.
+  typed()
+  convert('guessed', 'again')
+  pools = [open_recorded(name) for name in ('recorded', 'guessed', 'again')]
+  assert [pool.guesses for pool in pools] == [None, 0.9, 0.9]
+  assert pools[1].manifest_hash == pools[2].manifest_hash != pools[0].manifest_hash
   assert lines[0].startswith('Guesses of a confidence of 0.9 or more count as recorded')
   typed('--guesses=1.5')
   assert said('labelled') == '--guesses: expected a confidence, 0 to 1, found 1.5.'

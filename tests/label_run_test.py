@@ -373,6 +373,7 @@ def test_what_is_recorded_of_other_recordings_is_their_audit(root, tmp_path):
     'of': 'new',
     'basis': 'stretch',
     'may_be_trained_on': True,
+    'guesses': None,
   }
   assert record['counts']['audit'] == pool.is_labelled.sum() == 40
   # Labels are segments of 5 there, but no audited stretch is under 4 windows of 5.

@@ -27,6 +27,7 @@ def card(**changes):
       'num': 10,
       'are_learnt_from': False,
       'may_be_trained_on': False,
+      'guesses': None,
     },
     'calibration': {'error_after': 0.02, 'floor': 0.01},
     'coverage': [level(0, 1, 0.8), level(0.9, 0.4, 0.95), level(0.95, 0.1, 0.97)],
@@ -86,6 +87,12 @@ def test_that_it_may_have_been_trained_on_what_it_is_judged_by_is_said():
   assert 'that the model may have seen, in 10' in found
   assert 'may have learnt from some of these actions' in found
   assert 'never seen' not in found
+
+
+def test_that_what_judges_may_be_guessed_itself_is_said():
+  found = said(units=card()['units'] | {'guesses': 0.8})
+  assert 'guesses of a model that was 0.8 sure count here' in found
+  assert 'was 0.8 sure' not in said()
 
 
 def test_without_an_audit_nothing_else_is_said():

@@ -238,14 +238,21 @@ def test_what_cannot_be_learnt_from_is_refused(root, arguments, expected):
   assert '\n' not in str(raised.value)
 
 
+def test_that_what_judges_the_idm_may_be_guessed_is_said(root):
+  spec = tiny.tiny_spec('own/target')
+  write_pool(root / 'guessed' / 'pool', spec, known_in(*STREWN), guesses=0.8)
+  (said,) = datasets.remarks(datasets.load(config_of(root, 'guessed')))
+  assert said.startswith('own/target: guesses of a model that was 0.8 sure count')
+
+
 def test_actions_that_no_source_has_are_named(root):
   data = datasets.load(config_of(root, 'target', 'strange'))
-  said = datasets.unshared_actions(data)
+  (said,) = datasets.remarks(data)
   assert said.startswith('own/target: no source has an action named right, up;')
   both = datasets.load(config_of(root, 'target', 'strange+source'))
-  assert datasets.unshared_actions(both) == ''
+  assert datasets.remarks(both) == []
   alone = config_of(root, 'target', 'source', 'method=dt1-idm,phase=finetune')
-  assert datasets.unshared_actions(datasets.load(alone)) == ''
+  assert datasets.remarks(datasets.load(alone)) == []
 
 
 # What is told of a run.

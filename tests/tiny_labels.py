@@ -92,7 +92,12 @@ def write_folder(folder, labels, audit, names=NAMES, **changes):
     'data': 'data/game',
     'identity': {'dataset': 'd00d', 'labels': 'beef', 'label_by': 'mean', **identity},
     'temperature': {'value': 1.5, 'is_fitted': made['is_fitted']},
-    'audit': {'basis': made['basis'], 'of': 'audit', 'may_be_trained_on': False},
+    'audit': {
+      'basis': made['basis'],
+      'of': 'audit',
+      'may_be_trained_on': False,
+      'guesses': None,
+    },
     'versions': {'jax': '0'},
   }
   (folder / 'labelling.json').write_text(json.dumps(record))

@@ -101,6 +101,7 @@ def write_packed(
   episodes: Iterable[Episode],
   *,
   replace: bool = True,
+  guesses: float | None = None,
 ) -> PackedPool:
   """Writes episodes, checked one by one, packed; complete or not there at all.
 
@@ -111,7 +112,7 @@ def write_packed(
     folder: where.
     spec: of the environment.
     episodes: in order.
-    replace: as in `write_pool`.
+    replace, guesses: as in `write_pool`.
 
   Raises:
     UserError: as `write_pool`.
@@ -132,7 +133,11 @@ def write_packed(
     manifest = {
       'format': FORMAT,
       'pool': pool_files.describe(
-        partial, spec, *counts, observations=_sha256_as_array(rows, chunk_rows)
+        partial,
+        spec,
+        *counts,
+        guesses=guesses,
+        observations=_sha256_as_array(rows, chunk_rows),
       ),
       'codec': CODEC,
       'chunk_rows': chunk_rows,
@@ -225,6 +230,7 @@ def open_packed(folder: str | os.PathLike) -> PackedPool:
     lengths=np.array(arrays['lengths']),
     is_labelled=arrays.get('is_labelled', all_known),
     manifest_hash=pool_files.hash_of(pool_files.to_text(as_pool)),
+    guesses=as_pool.get('guesses'),
     stored_returns_to_go=arrays['returns_to_go'],
   )
 

@@ -48,6 +48,8 @@ class Pool:
     lengths: `[E]` int64.
     is_labelled: `[N]` bool; False where the action is not known, or was hidden.
     manifest_hash: identifies the content of the files.
+    guesses: None; or some known actions are a model's guesses of at least this
+      confidence, and nothing tells which (`bin/convert --guesses`).
   """
 
   spec: EnvironmentSpec
@@ -58,6 +60,7 @@ class Pool:
   lengths: np.ndarray
   is_labelled: np.ndarray
   manifest_hash: str
+  guesses: float | None = dataclasses.field(default=None, kw_only=True)
 
   @property
   def num_transitions(self) -> int:
@@ -112,6 +115,7 @@ def write_pool(
   episodes: Iterable[Episode],
   *,
   replace: bool = True,
+  guesses: float | None = None,
 ) -> Pool:
   """Writes episodes, checked one by one, as a pool; complete or not there at all.
 
@@ -124,6 +128,7 @@ def write_pool(
     replace: whether a pool that is there at the end gives way. False: the same one is
       kept and opened, as another process wrote it meanwhile and may be reading it;
       any other is refused.
+    guesses: as `Pool.guesses`.
 
   Raises:
     UserError: an episode does not fit `spec` (episode, step and field named), there
@@ -136,7 +141,7 @@ def write_pool(
     pool_files.finish_array(
       partial, 'observations', *pool_files.forms(spec, *counts)['observations']
     )
-    manifest = pool_files.describe(partial, spec, *counts)
+    manifest = pool_files.describe(partial, spec, *counts, guesses=guesses)
     (partial / pool_files.MANIFEST).write_text(pool_files.to_text(manifest))
   return open_pool(folder)
 
@@ -218,5 +223,6 @@ def open_pool(folder: str | os.PathLike) -> Pool:
     spec=spec,
     observations=observations,
     manifest_hash=pool_files.hash_of(text),
+    guesses=manifest.get('guesses'),
     **in_memory,
   )

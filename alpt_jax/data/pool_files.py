@@ -133,6 +133,8 @@ def describe(
   num_transitions: int,
   num_episodes: int,
   is_partial: bool = False,
+  *,
+  guesses: float | None = None,
   **sha256: str,
 ) -> dict[str, Any]:
   """The manifest of a pool.
@@ -143,12 +145,15 @@ def describe(
     num_transitions: N.
     num_episodes: E.
     is_partial: whether some action is not known.
+    guesses: as `Pool.guesses`.
     **sha256: those of arrays that are not there, by name.
   """
   names = forms(spec, num_transitions, num_episodes, is_partial)
+  said = {} if guesses is None else {'guesses': guesses}
   return {
     'format': PARTIAL_FORMAT if is_partial else FORMAT,
     'environment': spec.to_dict(),
+    **said,
     'num_episodes': num_episodes,
     'num_transitions': num_transitions,
     'sha256': {

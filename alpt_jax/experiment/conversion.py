@@ -65,6 +65,7 @@ class Source:
     num_transitions: of all; None where only reading tells.
     manifest_hash: where it is known before.
     rewards: what became of them on the way.
+    guesses: as `Pool.guesses`.
   """
 
   spec: EnvironmentSpec
@@ -73,6 +74,7 @@ class Source:
   num_transitions: int | None = None
   manifest_hash: str = ''
   rewards: str = 'as they are in the dataset that was read'
+  guesses: float | None = None
 
 
 def convert(
@@ -109,7 +111,9 @@ def convert(
     source = open_source(data, choice, pathlib.Path(cache), say, guesses=guesses)
     episodes = _reported(_read(data, source), say)
     try:
-      pool = FORMS[form](out, source.spec, episodes, replace=False)
+      pool = FORMS[form](
+        out, source.spec, episodes, replace=False, guesses=source.guesses
+      )
     except OSError as error:
       raise not_written(data, out, error) from error
   now, plain = folder_bytes(out), pool.observations.dtype.itemsize
@@ -196,6 +200,7 @@ def open_source(
       num_bytes=folder_bytes(store),
       num_transitions=pool.num_transitions,
       manifest_hash=pool.manifest_hash,
+      guesses=pool.guesses,
     )
   datasets.check_may_be_rlds(folder)
   from alpt_jax.data import rlds  # which imports TensorFlow
@@ -203,10 +208,11 @@ def open_source(
   if guesses is not None:
     say(
       f'Guesses of a confidence of {guesses:g} or more count as recorded from here on: '
-      'what is written cannot tell them apart.'
+      'what is written says so, but not of which actions.'
     )
   episodes = rlds.read(folder, guesses=guesses)
-  return Source(rlds.validate(folder), episodes, folder_bytes(folder))
+  spec, num_bytes = rlds.validate(folder), folder_bytes(folder)
+  return Source(spec, episodes, num_bytes, guesses=guesses)
 
 
 def _of_shards(data: str, choice: ShardChoice, cache: pathlib.Path, say: Say) -> Source:

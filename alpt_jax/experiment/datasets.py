@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 from alpt_jax import methods, specs
 from alpt_jax.data import labels as labelling
@@ -230,18 +231,32 @@ def draw_labels(config: RunConfig, target: RecordedSet) -> labelling.Labels:
   return labelling.Labels(target.manifest_hash, config.seed, (), ())
 
 
-def unshared_actions(data: RunData) -> str:
-  """Says which of the target's actions no source has by name; '' if there are none."""
-  target, *sources = data.specs
+def remarks(data: RunData) -> list[str]:
+  """What whoever starts a run should know of its data, a line each."""
+  return [*_unshared(data.specs), *_guessed(data.target)]
+
+
+def _unshared(environments: list[EnvironmentSpec]) -> Iterator[str]:
+  """The target's actions that no source has by name."""
+  target, *sources = environments
   names = {name for source in sources for name in source.action_names}
   missing = [name for name in target.action_names if name not in names]
-  if not sources or not missing:
-    return ''
-  return (
-    f'{target.name}: no source has an action named {", ".join(missing)}; what that '
-    "looks like is learnt from the target's own labels alone. An action is its name: "
-    'give one that has another name in a source the same.'
-  )
+  if sources and missing:
+    yield (
+      f'{target.name}: no source has an action named {", ".join(missing)}; what that '
+      "looks like is learnt from the target's own labels alone. An action is its "
+      'name: give one that has another name in a source the same.'
+    )
+
+
+def _guessed(target: RecordedSet) -> Iterator[str]:
+  """That the target's labels are not all recorded."""
+  guesses = getattr(target.index, 'guesses', None)  # shards have none
+  if guesses is not None:
+    yield (
+      f'{target.spec.name}: guesses of a model that was {guesses:g} sure count as '
+      'recorded: scores of the IDM are agreement with them, too.'
+    )
 
 
 def _check_alike(folder: str, found: EnvironmentSpec, target: str, expected) -> None:

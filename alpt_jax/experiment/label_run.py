@@ -22,7 +22,7 @@ fields of labelling.json:
   audit                    of: 'audit', 'heldout', 'new' or '' (`known_actions.py`);
                            basis of its units: 'recording', 'episode' or
                            'stretch';
-                           may_be_trained_on
+                           may_be_trained_on; guesses: as `Pool.guesses`
   counts                   transitions, recorded, trained_on, audit
   parts                    [first episode, number of episodes] of each
 """
@@ -243,6 +243,7 @@ def _begin(
         'of': known.audit_of,
         'basis': units.basis,
         'may_be_trained_on': known.may_be_trained_on,
+        'guesses': known.pool.guesses,
       },
       'counts': {
         'transitions': pool.num_transitions,

@@ -182,8 +182,8 @@ class Run:
         print(f'{workdir.name}: goes on from step {resumed:,}', flush=True)
       devices = f'{self.mesh.size} x {jax.devices()[0].device_kind}'
       print(f'{workdir.name}: {self.config.title} on {devices}', flush=True)
-      if unshared := datasets.unshared_actions(self.data):
-        print(unshared, flush=True)
+      for remark in datasets.remarks(self.data):
+        print(remark, flush=True)
       writers.append(MetricWriter(workdir, resumed or 0))
       write_status(workdir, 'running')
 

@@ -93,6 +93,11 @@ def _basis(card) -> str:
       'content: it may have learnt from some of these actions, or guessed them, and be '
       'less good than it looks.'
     )
+  if units['guesses'] is not None:
+    said += (
+      ' Not all of them were recorded: guesses of a model that was '
+      f'{units["guesses"]:g} sure count here, and which these are is not known.'
+    )
   return said
 
 
