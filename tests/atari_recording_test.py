@@ -183,6 +183,7 @@ def test_long_recordings_say_how_far_they_are(monkeypatch):
   assert lines == ['200 of 400 transitions, 10 a second, 0:20 left']
 
 
+@pytest.mark.slow
 def test_the_source_of_a_card_is_a_command_that_records_the_same(tmp_path):
   """As the shell would split it; in another folder, where the name is free."""
   first, second = tmp_path / 'first', tmp_path / 'second'

@@ -108,6 +108,7 @@ def test_only_the_labeller_sees_shifted_windows_and_labels_those_as_recorded(
   assert abs(plain['action_loss'] - dark['action_loss']) > 0.01
 
 
+@pytest.mark.slow
 def test_every_step_shifts_anew_and_the_same_step_alike():
   window = tiny.random_window(tiny.IMAGE, num_windows=16)
   cases = [(window, step) for step in (0, 0, 1)]

@@ -12,6 +12,9 @@ from alpt_jax.benchmark import evaluating, stand_in, subjects
 from alpt_jax.errors import UserError
 
 
+pytestmark = pytest.mark.slow
+
+
 def subject_of(size, **fields):
   config = subjects.config_of(size, 8, 'float32')
   model = dataclasses.replace(

@@ -32,6 +32,7 @@ def test_memory_is_looked_at_over_the_whole_time_of_a_call(monkeypatch):
   assert rows['seconds'] >= 0.3 > rows['cpu_seconds']
 
 
+@pytest.mark.slow
 def test_what_fails_in_a_process_of_its_own_fails_here():
   assert [each.result for each in memory_trace.traced(math.sqrt, [4], [9])] == [2, 3]
   with pytest.raises(ValueError, match='math domain error'):

@@ -114,6 +114,7 @@ def test_what_goes_up_and_down_has_not_grown():
   assert inputs.growths([2, 5]) == (3.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_figures_are_written_with_the_machine(maze, tmp_path):
   path = tmp_path / 'figures.json'
   command = [sys.executable, '-m', 'alpt_jax.bin.benchmark', '--sections=pool']

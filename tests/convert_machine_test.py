@@ -81,6 +81,7 @@ def test_shards_where_tensorflow_is_not_installed_are_refused_in_one_line(
   assert names(tmp_path) == ['Freeway', 'hidden']
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_one_line_without_the_words_of_tensorflow(tmp_path):
   path = tmp_path / 'Freeway' / 'run_1-00000-of-00001'
   path.parent.mkdir()
@@ -108,6 +109,7 @@ def test_videos_that_find_no_room_are_not_taken_for_damaged_ones(clips, tmp_path
   assert names(tmp_path) == ['clips']
 
 
+@pytest.mark.slow
 def test_videos_need_tensorflow_for_rlds_alone(clips, tmp_path):
   (tmp_path / 'hidden').mkdir()
   (tmp_path / 'hidden' / 'tensorflow.py').write_text("raise ImportError('missing')")

@@ -39,7 +39,12 @@ _FAILING = """
 
 
 @pytest.mark.parametrize(
-  'body, said', [(_LOST, ''), (_CLEANING, 'clean\n'), (_FAILING, '')]
+  'body, said',
+  [
+    (_LOST, ''),
+    pytest.param(_CLEANING, 'clean\n', marks=pytest.mark.slow),
+    pytest.param(_FAILING, '', marks=pytest.mark.slow),
+  ],
 )
 def test_an_interrupt_ends_a_program_and_lets_it_clean_up(body, said):
   program = f"""

@@ -60,6 +60,7 @@ def test_figures_of_every_number_of_games(folder, tmp_path):
     assert figures[f'{count}_games_own_mb'] > 10
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_named(folder, tmp_path):
   with pytest.raises(UserError, match='a row for each of 41 games, found 8'):
     many_games.measure_games([str(folder)], (1, 41), 5, 8, 9)

@@ -12,6 +12,8 @@ from alpt_jax.experiment.run import Run, open_trained
 from alpt_jax.methods import IDM, POLICY
 from alpt_jax.training.step import init_state
 
+pytestmark = pytest.mark.slow
+
 # (method, phase) of the bases.
 _BASES = (
   ('alpt', 'sources'),

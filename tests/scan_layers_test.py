@@ -163,7 +163,9 @@ def test_another_number_of_layers_is_refused_in_one_line():
 # The same numbers.
 
 
-@pytest.mark.parametrize('scan_layers', [False, True])
+@pytest.mark.parametrize(
+  'scan_layers', [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_recomputed_activations_give_the_same_numbers(scan_layers):
   fields = {'scan_layers': scan_layers, 'dropout': 0.5}
   params = loud_params(scan_layers=scan_layers)
@@ -233,7 +235,9 @@ def test_scanned_layers_drop_differently_from_each_other():
 # The optimiser.
 
 
-@pytest.mark.parametrize('name', ['lamb', 'adamw'])
+@pytest.mark.parametrize(
+  'name', [pytest.param('lamb', marks=pytest.mark.slow), 'adamw']
+)
 def test_two_steps_of_the_optimiser_are_those_of_separate_layers(name):
   rule = make_optimizer(tiny.tiny_optimizer(name=name, weight_decay=0.1, clip=1.0))
   params = loud_params()

@@ -392,9 +392,14 @@ def test_a_step_counts_itself():
   ('count', 'fields'),
   [
     (4, {}),
-    (2, {'relabelling': 'soft', 'confidence_weighting': True}),
-    (2, {'relabelling': 'sample', 'loss_normalisation': 'notebook'}),
-    (2, {'idm': None}),
+    *(
+      pytest.param(2, fields, marks=pytest.mark.slow)
+      for fields in (
+        {'relabelling': 'soft', 'confidence_weighting': True},
+        {'relabelling': 'sample', 'loss_normalisation': 'notebook'},
+        {'idm': None},
+      )
+    ),
   ],
 )
 def test_a_batch_in_parts_gives_the_whole_batchs_step(count, fields):

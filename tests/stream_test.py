@@ -179,6 +179,7 @@ def test_streams_of_one_form_have_their_frames_read_together(manifest, folder):
     assert np.array_equal(into[rows], take(each, 0, len(rows)).observations)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='needs /proc')
 def test_many_streams_have_few_threads_each(manifest, folder):
   def num_threads():
