@@ -11,7 +11,6 @@ from alpt_jax.acting.policy import History
 from alpt_jax.benchmark import evaluating, stand_in, subjects
 from alpt_jax.errors import UserError
 
-
 pytestmark = pytest.mark.slow
 
 
