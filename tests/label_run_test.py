@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -22,9 +23,10 @@ from alpt_jax.data.labels import (
 )
 from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.errors import Preempted, RunFailed, UserError
-from alpt_jax.experiment import label_run, trained_models
+from alpt_jax.experiment import known_actions, label_run, trained_models
 from alpt_jax.experiment.label_files import LabelFiles
 from alpt_jax.experiment.label_run import LabelChoice
+from alpt_jax.experiment.recordings import read_recordings
 from alpt_jax.labelling import calibration
 from alpt_jax.labelling import parts as cutting
 from alpt_jax.labelling.labeller import SETTINGS, LabellingConfig, label_pool
@@ -359,6 +361,51 @@ def test_forgetting_in_part_keeps_what_the_label_file_names(root, tmp_path):
   assert np.flatnonzero(found['recorded']).tolist() == sorted(np.concatenate(named))
   expected = np.where(pool.is_labelled, pool.actions, -1)
   assert found['true_action'].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+  ('known', 'learnt', 'audited', 'unsure'),
+  [
+    # The middle one of three files, of an episode each, is the run's, too.
+    ({'recordings': [['b', 'd']]}, [1], {0, 2}, False),
+    # Of a base the target taught nothing.
+    ({'phase': 'sources', 'recordings': [['a'], ['b']]}, [1], {0, 2}, False),
+    # Nobody knows of which files it was made, or its source.
+    ({}, [], {0, 1, 2}, True),
+    ({'recordings': [['b'], []]}, [], {0, 1, 2}, True),
+  ],
+)
+def test_a_recording_that_the_run_was_trained_on_is_no_audit_in_another_dataset(
+  tmp_path, known, learnt, audited, unsure
+):
+  target = tiny_label_run.write_dataset(tmp_path / 'target')
+  run = tiny_label_run.write_run(
+    tmp_path / 'run', target, tiny_label_run.draw(target), **known
+  )
+  pool = tiny_label_run.write_dataset(tmp_path / 'new', (9, 30, 8, 5), known=3, seed=1)
+  records = [
+    {
+      'file': f'{digest}.mp4',
+      'sha256': digest,
+      'episodes': [number, 1],
+      'first_frames': [0],
+      'frame_rate': 60.0,
+    }
+    for number, digest in enumerate('abce')
+  ]
+  conversion = {'recordings': records}
+  (tmp_path / 'new' / 'conversion.json').write_text(json.dumps(conversion))
+  found = known_actions.known_actions(
+    pool,
+    read_recordings(tmp_path / 'new', pool),
+    run,
+    trained_models.load(run).origin.config,
+    forget=False,
+  )
+  assert {episode for episode, _, _ in found.audit} == audited
+  taught = np.repeat(np.isin(np.arange(4), learnt), pool.lengths)
+  assert found.trained_on.tolist() == taught.tolist()
+  assert found.may_be_trained_on == unsure
 
 
 def test_what_is_recorded_of_other_recordings_is_their_audit(root, tmp_path):

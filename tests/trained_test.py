@@ -1,5 +1,6 @@
 """The Python API on a tiny run, from videos to labels and to actions."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -9,6 +10,7 @@ from tiny_configs import get_config
 
 from alpt_jax import trained
 from alpt_jax.data.packed import open_recorded
+from alpt_jax.data.pool_files import sha256_of
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import from_mapping
 from alpt_jax.experiment.run import Run
@@ -61,6 +63,12 @@ def test_a_running_game_is_seen_as_its_recording(model, tmp_path, size):
   seen = [model.observation(screens[0])]
   seen += [model.observation(screens[t], screens[t - 1]) for t in (2, 4, 6, 8)]
   np.testing.assert_array_equal(np.stack(seen), recorded)
+
+
+def test_the_run_says_of_which_files_its_dataset_was_made(folder):
+  identity = json.loads((folder / 'run' / 'identity.json').read_text())
+  digests = sorted(sha256_of(path) for path in (folder / 'clips').glob('*.mkv'))
+  assert identity['recordings'] == [digests]
 
 
 def test_labels_are_those_of_the_dataset_and_given_actions_stay(folder, model):

@@ -12,6 +12,7 @@ from alpt_jax.errors import UserError
 from alpt_jax.experiment import lineage
 from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.datasets import RunData
+from alpt_jax.experiment.recordings import digests_in
 from alpt_jax.experiment.records import read_record, write_record
 
 _PACKAGES = ('alpt-jax', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
@@ -44,6 +45,7 @@ def write_identity(workdir: pathlib.Path, config: RunConfig, data: RunData) -> N
     **now,
     **lineage.knowledge(config, data),
     **_recorded(data),
+    **_made_of(config),
     'ancestry': lineage.ancestry(config.initial) if config.initial else [],
     **_at_start(config),
     'started': _now(),
@@ -64,6 +66,15 @@ def _recorded(data: RunData) -> dict:
       'audited': audited,
     }
   }
+
+
+def _made_of(config: RunConfig) -> dict:
+  """Of which files each dataset was converted, in the order of `data_hash`; else {}.
+
+  Converted anew with others they have another hash: this tells what is in both.
+  """
+  found = [digests_in(folder) for folder in (config.data.target, *config.data.sources)]
+  return {'recordings': found} if any(found) else {}
 
 
 def _note_resumption(path: pathlib.Path, identity: dict, config: RunConfig) -> None:

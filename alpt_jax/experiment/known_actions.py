@@ -6,7 +6,8 @@ Three kinds of datasets:
                       none was set aside, what was recorded in the held-out episodes is.
   one of its sources  trained it, all of it: nothing judges the guesses. Also any
                       dataset of a run that it was finetuned from
-  any other           is new to it: all that was recorded is the audit
+  any other           is new to it: all that was recorded is the audit, but for
+                      recordings whose file one of its datasets was made of, too
 
 Of the target all that its label file does not name can be forgotten, as if it had never
 been recorded. So a dataset that knows all its actions shows how a labelling would have
@@ -25,6 +26,7 @@ from alpt_jax.data.pool import Pool
 from alpt_jax.data.recorded_labels import is_in, recorded_runs
 from alpt_jax.errors import UserError
 from alpt_jax.experiment.config import RunConfig
+from alpt_jax.experiment.recordings import Recordings
 from alpt_jax.experiment.records import read_record
 
 
@@ -37,7 +39,7 @@ class KnownActions(NamedTuple):
     audit: segments whose recorded actions it has not seen, in order.
     audit_of: what they are: 'audit', 'heldout' or 'new'; '' where there are none.
     may_be_trained_on: the model was trained on an environment of this name, though not
-      on this dataset: it may hold the same recordings.
+      on this dataset, and nothing says whether it holds the same recordings.
     truth: `[N]` int32 what was recorded, -1 where nothing; None unless some is
       forgotten on purpose.
     label_hash: of the run's label file.
@@ -53,12 +55,17 @@ class KnownActions(NamedTuple):
 
 
 def known_actions(
-  pool: Pool, workdir: pathlib.Path, config: RunConfig, forget: bool
+  pool: Pool,
+  recordings: Recordings,
+  workdir: pathlib.Path,
+  config: RunConfig,
+  forget: bool,
 ) -> KnownActions:
   """What is known of a dataset that a run's model shall label.
 
   Args:
     pool: the dataset, with all that is on disk.
+    recordings: that it was made of.
     workdir: the run's folder.
     config: the run's.
     forget: whether all is forgotten that its label file does not name.
@@ -78,9 +85,13 @@ def known_actions(
   elif pool.manifest_hash in _datasets(identity):
     trained_on = everything
   else:
-    trained_on = ~everything
-    audit, audit_of = _to_segments(recorded_runs(pool)), 'new'
-    named = pool.spec.name in _environments(identity)
+    is_seen = _seen_before(recordings, identity)
+    named = is_seen is None and pool.spec.name in _environments(identity)
+    if is_seen is None:
+      is_seen = np.zeros(pool.num_episodes, bool)
+    trained_on = np.repeat(is_seen, pool.lengths)
+    runs = recorded_runs(pool)
+    audit, audit_of = _to_segments(runs[~is_seen[runs[:, 0]]]), 'new'
   truth = None
   if forget:
     if not is_target:
@@ -147,6 +158,20 @@ def _datasets(identity: dict) -> set[str]:
     # The first is the target's.
     found |= {*hashes[stage.get('phase') == 'sources' :]}
   return found
+
+
+def _seen_before(recordings: Recordings, identity: dict) -> np.ndarray | None:
+  """`[E]` bool: episodes of files that they were trained on; None: not known."""
+  # Of each dataset that taught; the target, which is first, does not teach a base.
+  known = [
+    each
+    for stage in _stages(identity)
+    for each in (stage.get('recordings') or [[]])[stage.get('phase') == 'sources' :]
+  ]
+  if not recordings.digests or not all(known):
+    return None
+  is_seen = np.isin(recordings.digests, sorted(set().union(*known)))
+  return is_seen[recordings.of_episode]
 
 
 def _environments(identity: dict) -> set[str]:

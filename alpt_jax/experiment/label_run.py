@@ -43,7 +43,7 @@ from alpt_jax.experiment.config import RunConfig
 from alpt_jax.experiment.known_actions import KnownActions, known_actions
 from alpt_jax.experiment.label_files import LabelFiles
 from alpt_jax.experiment.label_progress import ReportedProgress, Stopped
-from alpt_jax.experiment.recordings import read_recordings
+from alpt_jax.experiment.recordings import Recordings, read_recordings
 from alpt_jax.labelling import calibration, intervals
 from alpt_jax.labelling import labeller as labelling
 from alpt_jax.labelling import parts as cutting
@@ -98,6 +98,7 @@ class _Work:
   step: int
   digest: str
   known: KnownActions
+  recordings: Recordings
 
   @property
   def identity(self) -> dict[str, Any]:
@@ -178,8 +179,11 @@ def _open(choice: LabelChoice) -> _Work:
   pool = datasets.open_dataset(choice.data)
   labelling.check(labeller, pool.spec, choice.config)
   config = trained.origin.config
-  known = known_actions(pool, choice.run, config, choice.forget)
-  return _Work(choice, labeller, config, trained.step, trained.digest, known)
+  recordings = read_recordings(choice.data, pool)
+  known = known_actions(pool, recordings, choice.run, config, choice.forget)
+  return _Work(
+    choice, labeller, config, trained.step, trained.digest, known, recordings
+  )
 
 
 @contextlib.contextmanager
@@ -210,7 +214,7 @@ def _begin(
   probabilities = label_stretches(
     work.labeller, pool, known.audit, choice.config, progress
   )
-  recordings = read_recordings(choice.data, pool)
+  recordings = work.recordings
   recording = recordings.of_episode[episodes]
   units = intervals.units_of(
     recording,

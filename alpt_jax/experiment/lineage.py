@@ -29,7 +29,7 @@ def knowledge(config: RunConfig, data: RunData) -> dict[str, Any]:
 
 
 def ancestry(initial: str) -> list[dict[str, Any]]:
-  """`knowledge` and `data_hash` of the run in folder `initial` and of its ancestors.
+  """What the run in folder `initial` and its ancestors knew, and of which data.
 
   Raises:
     UserError: the folder holds no run.
@@ -39,7 +39,7 @@ def ancestry(initial: str) -> list[dict[str, Any]]:
     raise UserError(f'{initial}: not a run folder, identity.json is missing.')
   identity = read_record(path)
   names = ('environment', 'phase', 'sources', 'labels', 'label_hash', 'data_hash')
-  own = {name: identity.get(name) for name in names}
+  own = {name: identity.get(name) for name in (*names, 'recordings')}
   return [own, *identity.get('ancestry', ())]
 
 

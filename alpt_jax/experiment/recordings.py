@@ -29,6 +29,7 @@ class Recordings:
     frame_rates: `[R]` frames a second; 0 where not known.
     is_held: `[R]` whether the file itself has other frames.
     frame_skip: frames of an agent step.
+    digests: `[R]` SHA-256 of their files; () without.
   """
 
   names: tuple[str, ...]
@@ -37,6 +38,7 @@ class Recordings:
   frame_rates: tuple[float, ...] = ()
   is_held: tuple[bool, ...] = ()
   frame_skip: int = 1
+  digests: tuple[str, ...] = ()
 
   def place(self, episode: int, step: int) -> str:
     """Where a transition begins: 'a.mp4 at 1:23.4 (frame 5004)', for a reader."""
@@ -57,15 +59,7 @@ def read_recordings(folder: str | os.PathLike, pool: Pool) -> Recordings:
   Raises:
     UserError: a conversion.json that is damaged, or of other episodes.
   """
-  folder = pathlib.Path(folder)
-  path = next(
-    (
-      place / CONVERSION
-      for place in (folder, folder.parent)
-      if (place / CONVERSION).is_file()
-    ),
-    None,
-  )
+  path = _conversion_of(folder)
   if path is None:
     names = tuple(f'episode {index}' for index in range(pool.num_episodes))
     return Recordings(names, np.arange(pool.num_episodes))
@@ -84,6 +78,22 @@ def read_recordings(folder: str | os.PathLike, pool: Pool) -> Recordings:
   return found
 
 
+def digests_in(folder: str | os.PathLike) -> list[str]:
+  """SHA-256 of the files that a set was made of, sorted; [] where nothing says so."""
+  path = _conversion_of(folder)
+  records = read_object(path).get('recordings', []) if path else []
+  return sorted(str(record['sha256']) for record in records if 'sha256' in record)
+
+
+def _conversion_of(folder: str | os.PathLike) -> pathlib.Path | None:
+  """The conversion.json of a set that lies in a folder, or one below it."""
+  folder = pathlib.Path(folder)
+  for place in (folder, folder.parent):
+    if (place / CONVERSION).is_file():
+      return place / CONVERSION
+  return None
+
+
 def _from_record(records: list[dict], pool: Pool) -> Recordings:
   records = sorted(records, key=lambda record: record['episodes'][0])
   counts = [record['episodes'][1] for record in records]
@@ -94,4 +104,5 @@ def _from_record(records: list[dict], pool: Pool) -> Recordings:
     tuple(float(record['frame_rate']) for record in records),
     tuple(bool(record.get('held')) for record in records),
     pool.spec.protocol.frame_skip,
+    tuple(str(record.get('sha256', '')) for record in records),
   )
