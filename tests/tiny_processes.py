@@ -96,9 +96,9 @@ def finish(processes, expect=0):
 
 
 def metrics(workdir, kind='train'):
-  """The rows of metrics of a kind."""
+  """The rows of metrics of a kind, but for one that is being written."""
   path = workdir / 'metrics.jsonl'
-  lines = path.read_text().splitlines() if path.exists() else []
+  lines = path.read_text().split('\n')[:-1] if path.exists() else []
   return [row for row in map(json.loads, lines) if row['kind'] == kind]
 
 
