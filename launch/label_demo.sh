@@ -2,7 +2,7 @@
 # Labels for recordings of one's own, from nothing to a label card: plays Freeway and
 # Breakout, writes videos and tables as a stranger would have them, tells four of five
 # actions of Breakout to nobody, converts, trains on both games, labels Breakout, and
-# shows what the card claims beside the truth. About 12 minutes on two CPU cores after
+# shows what the card claims beside the truth. About 4 minutes on two CPU cores after
 # the installation. Run it again and it goes on, or shows the result.
 #
 #   ./launch/label_demo.sh            everything, into runs/label-demo
