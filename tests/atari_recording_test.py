@@ -119,6 +119,7 @@ def test_an_interrupted_recording_leaves_nothing(tmp_path, monkeypatch):
   assert record_atari(SHORT, tmp_path / 'a').num_transitions == 50
 
 
+@pytest.mark.slow
 def test_a_killed_recording_never_looks_complete(tmp_path):
   folder = tmp_path / 'a'
   options = ('--environment=atari/Freeway', f'--out={folder}', '--max_episode_steps=20')

@@ -406,6 +406,7 @@ def test_the_smoke_quickstart_runs_from_nothing_to_its_report_and_again(
   assert again.count('done before') == 5
 
 
+@pytest.mark.slow
 def test_two_methods_run_from_nothing_to_their_report(tmp_path):
   """The smoke quickstart without the others, and with smaller models."""
   config = tmp_path / 'smaller.py'

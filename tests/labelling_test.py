@@ -60,6 +60,7 @@ def test_labels_are_those_of_the_planned_windows_among_the_environments_actions(
   assert len(set(found.action.tolist())) > 1  # so that the comparison says something
 
 
+@pytest.mark.slow
 def test_the_mean_is_that_of_all_windows_that_show_a_transition(labeller):
   # Length 6, windows that end at 3, 4, 5: transition 0 stands in the first alone, 2 in
   # all three at slots 2, 1, 0; the padded window of the other episode is one.

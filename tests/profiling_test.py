@@ -104,6 +104,7 @@ def test_without_a_window_nothing_is_profiled(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_processes_of_one_host_write_beside_each_other(tmp_path, monkeypatch, capsys):
   for process in (1, 0):
     monkeypatch.setattr(jax, 'process_index', lambda number=process: number)

@@ -309,6 +309,7 @@ def test_a_field_that_no_run_has_is_named(tmp_path):
     sweep.plan(_experiment(('method=dt1', changes, '')), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_waits_for_its_stage(tmp_path):
   tuned = {'title': 'tuned', 'initial': 'base'}
   planned = sweep.plan(
