@@ -29,7 +29,7 @@ Folders of videos in --data are several games, each converted to its own folder 
 left out with --keep_going.
 
 Arrays: an .npz file of observations, actions (-1: not known), rewards, terminals and
-timeouts (alpt_jax/data/arrays.py), or a Minari dataset with named or numbered actions.
+timeouts (alpt_jax/data/arrays.py), or a Minari dataset with Discrete actions.
 
 Datasets: a pool, a packed set, RLDS files, files of RL Unplugged: whatever training
 reads. Of what bin/label wrote the recorded actions alone are taken; --guesses=0.9 takes

@@ -34,7 +34,6 @@ The one file that imports pyarrow. Import this module only where a table is need
 import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,8 +127,3 @@ def _from_arrow(column: pa.ChunkedArray, action_names: Sequence[str]) -> np.ndar
     flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), column.type.list_size)
   return column.to_numpy()
-
-
-def metadata(path: pathlib.Path) -> dict[str, Any]:
-  """What a file says of itself: `actions` and `identity`."""
-  return json.loads(pq.read_schema(path).metadata[_METADATA])

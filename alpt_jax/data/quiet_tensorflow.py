@@ -1,6 +1,6 @@
 """TensorFlow, which only moves bytes here: silent, off the GPUs, in little memory.
 
-The three files that need it take it from here, and are imported only where such data
+The files that need it take it from here, and are imported only where such data
 are really read or written.
 """
 

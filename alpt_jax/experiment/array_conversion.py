@@ -1,7 +1,6 @@
 """Arrays into a dataset: an .npz of them, or a Minari dataset."""
 
 import pathlib
-from collections.abc import Callable
 
 from alpt_jax import specs
 from alpt_jax.data.arrays import ArrayChoice, ReadArrays, read_npz
@@ -15,8 +14,6 @@ from alpt_jax.experiment.video_plan import patch_notes
 from alpt_jax.specs import Protocol
 
 MINARI = 'minari:'
-
-ReadFn = Callable[[str, ArrayChoice], ReadArrays]
 
 
 def convert_arrays(
