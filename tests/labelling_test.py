@@ -194,6 +194,9 @@ try:
   labelling.label_pool(labeller, pool, labelling.LabellingConfig('once', 6))
 except UserError as error:
   print(jax.device_count(), error)
+three = sharding.make_mesh(devices=jax.devices()[:3])
+labeller = tiny_labeller.tiny_labeller(mesh=three)
+print(labelling.batch_size_of(labeller, labelling.LabellingConfig()))
 """
 
 
@@ -209,8 +212,25 @@ def test_rows_are_spread_over_the_devices(tmp_path):
     check=False,
   )
   assert done.returncode == 0, done.stderr
-  expected = '4 labelling.batch_size: expected a multiple of the 4 devices, found 6.'
-  assert done.stdout.strip() == expected
+  assert done.stdout.splitlines() == [
+    '4 labelling.batch_size: expected a multiple of the 4 devices, found 6.',
+    '258',
+  ]
+
+
+def test_screens_are_labelled_in_small_batches_on_a_cpu(labeller):
+  def size(batch_size=None, form=TINY):
+    idm = dataclasses.replace(labeller.idm, observation_spec=form)
+    other = dataclasses.replace(labeller, idm=idm)
+    config = LabellingConfig(batch_size=batch_size)
+    assert labelling.windows_of(other, config).batch_size == (
+      labelling.batch_size_of(other, config)
+    )
+    return labelling.batch_size_of(other, config)
+
+  screens = ObservationSpec('image', (28, 28, 1), 'uint8')
+  assert (size(), size(form=screens)) == (256, 32)
+  assert (size(6), size(6, screens)) == (6, 6)
 
 
 def test_what_the_model_is_no_model_of_is_named(labeller):
@@ -240,9 +260,10 @@ def test_what_the_model_is_no_model_of_is_named(labeller):
   )
   assert "did you mean 'centre'?" in message(spec, label_by='center')
   assert "found 'None'" in message(spec, label_by=None)
-  for wrong in (0, -8, 2.5, '8', None, True):
+  for wrong in (0, -8, 2.5, '8', True):
     for name in ('batch_size', 'ahead'):
       assert f'labelling.{name}: expected a' in message(spec, **{name: wrong})
+  assert 'labelling.ahead: expected a' in message(spec, ahead=None)
 
 
 @pytest.mark.parametrize('wrong', [-1, 2])

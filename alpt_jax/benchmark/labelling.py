@@ -107,7 +107,7 @@ def _wholes(labeller: Labeller, pool: Pool, rows: int, num_batches: int):
   found = {}
   for setting in labelling.SETTINGS:
     config = LabellingConfig(setting, rows)
-    cut = labelling.windows_of(labeller.idm, config)
+    cut = labelling.windows_of(labeller, config)
     counts = [
       len(plan(int(length), cut.length, cut.stride).starts) for length in pool.lengths
     ]
@@ -145,7 +145,7 @@ class _Whole:
   def _read(self) -> None:
     labeller, pool, config, episodes = self._arguments
     recordings = (labelling.recording_of(pool, index) for index in episodes)
-    cut = labelling.windows_of(labeller.idm, config)
+    cut = labelling.windows_of(labeller, config)
     for _ in batches(recordings, cut, len(pool.spec.action_names)):
       pass
 

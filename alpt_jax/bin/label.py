@@ -48,7 +48,7 @@ _LABEL_BY = flags.DEFINE_enum(
   'Windows that label a transition; once is fastest.',
 )
 _BATCH = flags.DEFINE_integer(
-  'batch_size', LabellingConfig.batch_size, 'Windows computed at once.', 1
+  'batch_size', None, 'Windows computed at once; default what is fastest here.', 1
 )
 _RLDS = flags.DEFINE_bool('rlds', True, 'Write RLDS files, not tables alone.')
 _FORGET = flags.DEFINE_bool('forget', False, "Forget what labels.json doesn't name.")

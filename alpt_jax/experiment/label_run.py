@@ -113,7 +113,7 @@ class _Work:
       'min_confidence': choice.min_confidence,
       'label_by': choice.config.label_by,
       # Sums over other batches are rounded in another way.
-      'batch_size': choice.config.batch_size,
+      'batch_size': labelling.batch_size_of(self.labeller, choice.config),
       'seed': choice.seed,
     }
 

@@ -42,12 +42,12 @@ class LabellingConfig:
       whose middle it stands; 'mean', by the mean of the probabilities that all windows
       which show it give (ours). The last two take a window for each transition.
     batch_size: windows per call of the compiled program, over all devices; the labels
-      do not depend on it but for rounding.
+      do not depend on it but for rounding. None: as `batch_size_of` says.
     ahead: batches that are read while the device computes.
   """
 
   label_by: str = 'mean'
-  batch_size: int = 256
+  batch_size: int | None = None
   ahead: int = 2
 
 
@@ -203,7 +203,7 @@ def _labelled(labeller, spec, recordings, config, progress) -> Iterator[EpisodeL
     for rows, inputs in reader:
       yield rows, guess_fn(labeller.params, *inputs, allowed)
 
-  read = batches(recordings, windows_of(idm, config), len(spec.action_names))
+  read = batches(recordings, windows_of(labeller, config), len(spec.action_names))
   reader = ReadAhead(read, place, config.ahead)
   end, waited = 0, 0.0
   # One batch is computed while the results of the one before are fetched.
@@ -230,19 +230,32 @@ def _one_behind(items: Iterator[Any]) -> Iterator[Any]:
   yield from last
 
 
-def windows_of(idm: InverseDynamics, config: LabellingConfig) -> Windows:
+def batch_size_of(labeller: Labeller, config: LabellingConfig) -> int:
+  """Windows per call of the compiled program, over all devices.
+
+  Where the config leaves it open, 256; on a CPU 32 windows of screens, which took half
+  the time (docs/benchmarks.md): what they need fits the caches.
+  """
+  if config.batch_size is not None:
+    return config.batch_size
+  is_cpu = labeller.mesh.devices.flat[0].platform == 'cpu'
+  best = 32 if is_cpu and labeller.idm.observation_spec.kind == 'image' else 256
+  return -(-best // labeller.mesh.size) * labeller.mesh.size
+
+
+def windows_of(labeller: Labeller, config: LabellingConfig) -> Windows:
   """How a model's recordings are cut.
 
   Those of a model that reads pairs lie side by side whatever the config says: a
   transition knows nothing of those beside it, and windows that overlap would compute
   the same again.
   """
+  idm = labeller.idm
   label_by = 'once' if idm.form == 'pair' else config.label_by
   stride, reads_all = SETTINGS[label_by]
   length = idm.num_transitions
-  return Windows(
-    idm.observation_spec, length, stride or length, reads_all, config.batch_size
-  )
+  rows = batch_size_of(labeller, config)
+  return Windows(idm.observation_spec, length, stride or length, reads_all, rows)
 
 
 def recording_of(
@@ -291,10 +304,11 @@ def check(labeller: Labeller, spec: EnvironmentSpec, config: LabellingConfig) ->
       f'labelling.label_by: expected one of {", ".join(SETTINGS)}, found '
       f"'{label_by}'{did_you_mean(label_by, SETTINGS)}"
     )
-  if not _is_count(config.batch_size) or config.batch_size % size:
+  rows = batch_size_of(labeller, config)
+  if not _is_count(rows) or rows % size:
     raise UserError(
       f'labelling.batch_size: expected a multiple of the {size} devices, found '
-      f'{config.batch_size!r}.'
+      f'{rows!r}.'
     )
   if not _is_count(config.ahead):
     raise UserError(
