@@ -14,6 +14,7 @@ import tiny_processes
 from tiny_labeller import TINY, tiny_labeller, unlabelled
 
 from alpt_jax import specs
+from alpt_jax.data import pool as pools
 from alpt_jax.data.packed import write_packed
 from alpt_jax.data.windows import WindowReader
 from alpt_jax.errors import UserError
@@ -124,7 +125,7 @@ def test_labels_do_not_depend_on_batches_pieces_or_shares(labeller, label_by):
 def test_a_pool_is_read_in_pieces_whatever_holds_it(labeller, tmp_path, monkeypatch):
   pool = tiny.tiny_pool((9, 3, 8))
   whole = labelling.label_pool(labeller, unlabelled(pool), LabellingConfig())
-  monkeypatch.setattr(labelling, '_PIECE', 4)
+  monkeypatch.setattr(pools, 'PIECE', 4)
   episodes = tiny.tiny_episodes((9, 3, 8))
   packed = write_packed(tmp_path / 'packed', pool.spec, episodes)
   for other in (pool, packed):

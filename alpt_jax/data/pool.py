@@ -32,6 +32,9 @@ from alpt_jax.partial import PARTIAL, remove_abandoned, writer_name
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
+# Observations that are taken at once where not all are wanted at once.
+PIECE = 1_024
+
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
@@ -95,6 +98,22 @@ class Pool:
     """Sorted indices of all transitions of some episodes."""
     is_wanted = np.isin(np.arange(self.num_episodes), episodes)
     return np.flatnonzero(np.repeat(is_wanted, self.lengths))
+
+  def pieces(
+    self, index: int, begin: int = 0, end: int | None = None
+  ) -> Iterator[np.ndarray]:
+    """The observations of an episode, a thousand at a time, so that few are decoded.
+
+    Args:
+      index: of the episode.
+      begin: its first transition that they show.
+      end: behind its last one; None: that of the episode.
+    """
+    end = int(self.lengths[index]) if end is None else end
+    first = int(self.starts[index]) + index
+    rows = range(first + begin, first + end + 1)
+    for start in rows[::PIECE]:
+      yield self.observations[start : min(start + PIECE, rows.stop)]
 
   def episode(self, index: int) -> Episode:
     """One episode as it was recorded (actions that are not known are 0)."""

@@ -122,10 +122,21 @@ def encoded_steps(
   spec: EnvironmentSpec,
   knowledge: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray | list[bytes]]:
-  """`steps`, grey pictures as PNGs: TFDS's own encoder takes three times as long."""
+  """`steps`, grey pictures as PNGs: TFDS's own encoder takes three times as long.
+
+  Args:
+    episode: as in `steps`; its observations may come in pieces (`Pool.pieces`), of
+      which one is held at a time where they become PNGs.
+    spec: of its environment.
+    knowledge: as in `steps`.
+  """
   found, form = steps(episode, knowledge), spec.observation
+  shown = episode.observations
+  pieces = [shown] if hasattr(shown, 'shape') else shown
   if form.kind == 'image' and form.shape[-1] == 1:
-    found['observation'] = list(map(encode_png, episode.observations))
+    found['observation'] = [encode_png(frame) for piece in pieces for frame in piece]
+  else:
+    found['observation'] = np.concatenate(list(pieces))
   return found
 
 

@@ -58,8 +58,8 @@ class LabelledFiles:
 
     Args:
       index: of the part.
-      episodes: (number, checked episode, `[L]` of each field of
-        `rlds_forms.KNOWLEDGE`); one in memory at a time.
+      episodes: (number, checked episode as `rlds_forms.encoded_steps` takes it, `[L]`
+        of each field of `rlds_forms.KNOWLEDGE`); one in memory at a time.
 
     Raises:
       OSError: it cannot be written.

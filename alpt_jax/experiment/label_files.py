@@ -19,6 +19,7 @@ from alpt_jax.labelling.gathering import EpisodeLabels
 from alpt_jax.labelling.parts import Part
 from alpt_jax.partial import remove_abandoned, whole_file
 from alpt_jax.report.run_files import read_object
+from alpt_jax.types import Episode
 
 FORMAT = 1
 RECORD, AUDIT = 'labelling.json', 'audit.parquet'
@@ -201,10 +202,11 @@ class LabelFiles:
 
   def _episodes(self, part: Part, columns: Mapping[str, np.ndarray]) -> Iterator:
     """What `LabelledFiles.write` takes."""
-    pool, begin = self._known.pool, 0
+    pool, before = self._known.pool, int(self._known.pool.starts[part.first])
     for number in part.episodes:
-      own = slice(begin, begin + int(pool.lengths[number]))
-      begin = own.stop
+      begin = int(pool.starts[number])
+      rows = slice(begin, begin + int(pool.lengths[number]))
+      own = slice(rows.start - before, rows.stop - before)
       is_labelled = columns['action'][own] >= 0
       knowledge = {
         'is_labelled': is_labelled,
@@ -212,7 +214,10 @@ class LabelFiles:
         'confidence': columns['confidence'][own],
       }
       actions = np.where(is_labelled, columns['action'][own], 0)
-      yield number, pool.episode(number)._replace(actions=actions), knowledge
+      # So that an hour's screens are not all decoded at once.
+      shown = pool.pieces(number)
+      episode = Episode(shown, actions, pool.rewards[rows], pool.discounts[rows])
+      yield number, episode, knowledge
 
   def finish(self) -> None:
     """Makes a dataset of the RLDS files, once all parts are there."""

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from alpt_jax import specs
+from alpt_jax.data import pool as pools
 from alpt_jax.data.pool import Pool
 from alpt_jax.errors import UserError, did_you_mean
 from alpt_jax.labelling.gathering import EpisodeLabels, Gathered
@@ -18,9 +19,6 @@ from alpt_jax.labelling.reading import ReadAhead, Recording, Rows, Windows, batc
 from alpt_jax.models.inverse_dynamics import InverseDynamics
 from alpt_jax.specs import EnvironmentSpec, Protocol
 from alpt_jax.training import sharding
-
-# Observations that are taken out of a pool at once, where they may have to be decoded.
-_PIECE = 1_024
 
 # Setting -> how many transitions lie between two windows (None: T), and whether a
 # window is read at all of its own.
@@ -265,13 +263,9 @@ def recording_of(
   end = int(pool.lengths[episode]) if end is None else end
   first = int(pool.starts[episode])
   own = slice(first + begin, first + end)
-  rows = range(own.start + episode, own.stop + episode + 1)
-  pieces = (
-    pool.observations[start : min(start + _PIECE, rows.stop)]
-    for start in rows[::_PIECE]
-  )
+  pieces = pool.pieces(episode, begin, end)
   # A short episode is not put together again.
-  observations = next(pieces) if len(rows) <= _PIECE else pieces
+  observations = next(pieces) if end - begin < pools.PIECE else pieces
   return Recording(observations, pool.actions[own], pool.is_labelled[own])
 
 
