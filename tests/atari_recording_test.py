@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
+from alpt_jax import pace
 from alpt_jax.data.card import to_markdown
 from alpt_jax.data.pool import open_pool
 from alpt_jax.envs.atari import Atari
@@ -176,7 +177,7 @@ def test_shards_hold_what_the_pool_holds(tmp_path):
 
 def test_long_recordings_say_how_far_they_are(monkeypatch):
   seconds = iter([0, 8, 20, 24, 40])
-  monkeypatch.setattr(recording_atari.time, 'monotonic', lambda: next(seconds))
+  monkeypatch.setattr(pace.time, 'monotonic', lambda: next(seconds))
   lines = []
   episodes = [tiny.tiny_episode(100)] * 4
   assert len(list(recording_atari._reported(episodes, 400, lines.append))) == 4

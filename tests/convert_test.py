@@ -12,7 +12,7 @@ import pytest
 import tiny
 from tiny_convert import names, program, record_maze
 
-from alpt_jax import specs
+from alpt_jax import pace, specs
 from alpt_jax.data.packed import PackedPool, open_packed, write_packed
 from alpt_jax.data.pool import open_pool, write_pool
 from alpt_jax.data.shards import write_shards
@@ -135,7 +135,7 @@ def test_another_set_that_was_written_meanwhile_is_kept(maze, tmp_path):
 def test_progress_says_how_much_is_left(tmp_path, monkeypatch):
   """2 of 8 transitions in 11 seconds of a clock; then 6, and 8, each 11 later."""
   clock = iter(range(0, 99, 11))
-  monkeypatch.setattr(conversion.time, 'monotonic', lambda: float(next(clock)))
+  monkeypatch.setattr(pace.time, 'monotonic', lambda: float(next(clock)))
   write_pool(tmp_path / 'pool', tiny.tiny_spec(), tiny.tiny_episodes((2, 4, 2)))
   lines = []
   convert(str(tmp_path / 'pool'), tmp_path / 'packed', say=lines.append)

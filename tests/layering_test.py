@@ -14,6 +14,7 @@ _FLOORS = {
   'types': 0,
   'errors': 0,
   'heap': 0,
+  'pace': 0,
   'partial': 0,
   'specs': 1,
   'losses': 1,

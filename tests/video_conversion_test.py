@@ -12,7 +12,7 @@ import pytest
 import tiny_video
 from PIL import Image
 
-from alpt_jax import specs
+from alpt_jax import pace, specs
 from alpt_jax.area_resize import AreaResize
 from alpt_jax.data.packed import open_recorded
 from alpt_jax.data.pool import write_pool
@@ -472,7 +472,7 @@ def test_progress_says_which_recording_and_how_much_is_left(clips, monkeypatch):
   """A clock of 4 seconds a look: begun at 0, every third look is a line."""
   clock = iter(range(0, 999, 4))
   looks = types.SimpleNamespace(monotonic=lambda: float(next(clock)))
-  monkeypatch.setattr(video_dataset, 'time', looks)
+  monkeypatch.setattr(pace, 'time', looks)
   tiny_video.write(clips / 'a.mkv', tiny_video.pictures(5))
   tiny_video.write(clips / 'b.mkv', tiny_video.pictures(5))
   lines = []

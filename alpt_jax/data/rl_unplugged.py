@@ -24,7 +24,6 @@ import hashlib
 import os
 import pathlib
 import re
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -39,14 +38,13 @@ from alpt_jax.data.quiet_tensorflow import tf
 from alpt_jax.data.reward_lead import SCREEN_LAGS, LeadEvidence, reward_lead
 from alpt_jax.data.shards import choose_shards
 from alpt_jax.errors import UserError
+from alpt_jax.pace import Pace
 
 Folder = str | os.PathLike
 Say = Callable[[str], Any]
 
 # Ours: the files are made of PNGs, which GZIP cannot make smaller.
 _GZIP = tf.io.TFRecordOptions('GZIP', compression_level=1)
-# Ours: seconds between two lines about a long scan.
-_SECONDS_PER_LINE = 10
 # Ours: how much of the last shard the question of the rewards is put to.
 _ASKED_REWARDS, _ASKED_FRAMES = 200, 10_000
 
@@ -180,7 +178,7 @@ def _with_lead(result: Manifest, lead: int | None, say: Say) -> Manifest:
 def _scan(folder, game, names, sizes, skip_bad: bool, say: Say) -> Manifest:
   spec = specs.atari_spec(game, specs.RL_UNPLUGGED_PROTOCOL)
   kept, checksums, rows, skipped = [], [], [], []
-  begun = said = time.monotonic()
+  pace = Pace()
   for index, name in enumerate(names):
     try:
       checksum, here = _scan_shard(folder, name, int(sizes[index]), spec)
@@ -192,13 +190,11 @@ def _scan(folder, game, names, sizes, skip_bad: bool, say: Say) -> Manifest:
     rows += [(len(kept), *row) for row in here]
     kept.append(index)
     checksums.append(checksum)
-    if time.monotonic() - said > _SECONDS_PER_LINE:
-      said = time.monotonic()
+    if pace.is_due():
       done = sizes[: index + 1].sum()
-      rate = done / (said - begun)
       say(
-        f'{game}: {index + 1} of {len(names)} shards scanned, {rate / 1e6:.0f} MB/s, '
-        f'about {(sizes.sum() - done) / rate / 60:.1f} minutes left.'
+        f'{game}: {index + 1} of {len(names)} shards scanned, '
+        f'{pace.rate(done) / 1e6:.0f} MB/s, {pace.left(done, sizes.sum())} left.'
       )
   if not rows:
     reason = skipped[0][1] if skipped else 'they hold no transition.'

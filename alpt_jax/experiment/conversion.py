@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -16,13 +15,12 @@ from alpt_jax.data.pool import Pool, write_pool
 from alpt_jax.data.shards import recorded_runs
 from alpt_jax.errors import RunFailed, UserError
 from alpt_jax.experiment import datasets
+from alpt_jax.pace import Pace
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
 FORMS = {'packed': write_packed, 'pool': write_pool}
 
-# Ours: seconds between two lines about a long conversion.
-_SECONDS_PER_LINE = 10
 # Beside the episodes in a dataset folder: what was found out about them.
 _BESIDE = (
   'card.json',
@@ -278,19 +276,14 @@ def reported(
     total: transitions of all; None where it is not known.
     say: receives a line every ten seconds at most.
   """
-  begun = said = time.monotonic()
-  num_done = 0
+  pace, num_done = Pace(), 0
   for number, episode in enumerate(episodes, 1):
     num_done += len(episode.actions)
     yield episode
-    now = time.monotonic()
-    if now - said > _SECONDS_PER_LINE:
-      said, rate = now, num_done / (now - begun)
+    if pace.is_due():
+      rate = pace.rate(num_done)
       line = f'{number:,} episodes, {num_done:,} transitions, {rate:,.0f} a second'
-      if total:
-        minutes, seconds = divmod(round((total - num_done) / rate), 60)
-        line += f', {minutes}:{seconds:02d} left'
-      say(line)
+      say(f'{line}, {pace.left(num_done, total)} left' if total else line)
 
 
 def _copy_beside(data: pathlib.Path, out: pathlib.Path, say: Say) -> None:

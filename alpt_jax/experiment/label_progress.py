@@ -5,10 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from alpt_jax.labelling.labeller import Progress
+from alpt_jax.pace import Pace, duration
 from alpt_jax.training.stopping import StopRequest
-
-# Ours: seconds between two lines.
-_SECONDS_PER_LINE = 10
 
 
 class Stopped(Exception):
@@ -22,7 +20,7 @@ class ReportedProgress(Progress):
     super().__init__()
     self._say, self._stop = say, stop
     self._title, self._total = '', 0
-    self._said = time.monotonic()
+    self._pace = Pace()
     # When the first batch was there: before it, the model was compiled.
     self._begun: tuple[float, int, float] | None = None
 
@@ -39,13 +37,11 @@ class ReportedProgress(Progress):
     """Called when a batch has been counted."""
     if self._stop.is_due(0):
       raise Stopped
-    now = time.monotonic()
     if self._begun is None:
-      self._begun = now, self.transitions, self.waited
-    elif now - self._said > _SECONDS_PER_LINE:
-      self._said = now
+      self._begun = time.monotonic(), self.transitions, self.waited
+    elif self._pace.is_due():
       rate, waited = self.rates()
-      left = clock((self._total - self.transitions) / rate)
+      left = duration((self._total - self.transitions) / rate)
       self._say(
         f'{self._title}, {self.transitions:,} of {self._total:,} transitions, '
         f'{rate:,.0f} a second, input waited {waited:.1%}, {left} left'
@@ -56,7 +52,7 @@ class ReportedProgress(Progress):
     if self._begun is None or self.transitions == self._begun[1]:
       return f'{self.transitions:,} transitions'
     rate, waited = self.rates()
-    took = clock(time.monotonic() - self._begun[0])
+    took = duration(time.monotonic() - self._begun[0])
     return (
       f'{self.transitions:,} transitions in {took}, {rate:,.0f} a second, input waited '
       f'{waited:.1%}'
@@ -71,9 +67,3 @@ class ReportedProgress(Progress):
     seconds = time.monotonic() - begun
     rate = max(self.transitions - transitions, 1) / seconds
     return rate, (self.waited - waited) / seconds
-
-
-def clock(seconds: float) -> str:
-  """Minutes and seconds."""
-  minutes, seconds = divmod(round(seconds), 60)
-  return f'{minutes}:{seconds:02d}'

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -23,10 +22,9 @@ from alpt_jax.experiment.recording import (
   new_folder,
   write_rlds,
 )
+from alpt_jax.pace import Pace
 from alpt_jax.types import Episode
 
-# Ours: seconds between two lines about a long recording.
-_SECONDS_PER_LINE = 10
 # Ours: states whose actions are all tried, about two seconds.
 _LOOKED_AT = 200
 
@@ -137,18 +135,15 @@ def _reported(
   episodes: Iterable[Episode], num_transitions: int, say: Callable[[str], Any]
 ) -> Iterator[Episode]:
   """Passes episodes on, and says now and then how far the recording is."""
-  begun = said = time.monotonic()
-  num_done = 0
+  pace, num_done = Pace(), 0
   for episode in episodes:
     num_done += len(episode.actions)
     yield episode
-    now = time.monotonic()
-    if now - said > _SECONDS_PER_LINE and num_done < num_transitions:
-      said, rate = now, num_done / (now - begun)
-      minutes, seconds = divmod(round((num_transitions - num_done) / rate), 60)
+    if num_done < num_transitions and pace.is_due():
       say(
-        f'{num_done:,} of {num_transitions:,} transitions, {rate:,.0f} a second, '
-        f'{minutes}:{seconds:02d} left'
+        f'{num_done:,} of {num_transitions:,} transitions, '
+        f'{pace.rate(num_done):,.0f} a second, '
+        f'{pace.left(num_done, num_transitions)} left'
       )
 
 

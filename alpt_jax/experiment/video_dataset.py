@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import itertools
 import pathlib
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,12 +25,11 @@ from alpt_jax.experiment.records import write_record
 from alpt_jax.experiment.video_choice import VideoChoice
 from alpt_jax.experiment.video_games import Omissions
 from alpt_jax.experiment.video_plan import PlannedGame, PlannedRecording
+from alpt_jax.pace import Pace
 from alpt_jax.specs import EnvironmentSpec
 from alpt_jax.types import Episode
 
 _FORMAT = 1
-# Ours: seconds between two lines about a long conversion.
-_SECONDS_PER_LINE = 10
 
 
 class GameSummary(NamedTuple):
@@ -55,7 +53,7 @@ class Progress:
     self._number = self._done = 0
     self._clip: Clip | None = None
     self._say = say
-    self._begun = self._said = time.monotonic()
+    self._pace = Pace()
 
   def begin(self, clip: Clip) -> None:
     """Another recording comes; the one before counts as done."""
@@ -64,17 +62,13 @@ class Progress:
 
   def at(self, frame: int) -> None:
     """A frame of the recording has been read."""
-    now = time.monotonic()
-    if now - self._said < _SECONDS_PER_LINE:
-      return
-    self._said, done = now, self._done + frame
-    rate = done / (now - self._begun)
-    if rate:
-      minutes, seconds = divmod(round((self._num_frames - done) / rate), 60)
+    if self._pace.is_due():
+      done = self._done + frame
       self._say(
         f'recording {self._number} of {self._num_recordings} ({self._clip.path.name}), '
-        f'{done:,} of {self._num_frames:,} frames, {rate:,.0f} a second, '
-        f'{minutes}:{seconds:02d} left'
+        f'{done:,} of {self._num_frames:,} frames, '
+        f'{self._pace.rate(done):,.0f} a second, '
+        f'{self._pace.left(done, self._num_frames)} left'
       )
 
 

@@ -13,6 +13,8 @@ from tensorboardX import summary
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import masked_crc32c
 
+from alpt_jax.pace import duration
+
 
 class MetricWriter:
   """Appends rows to `metrics.jsonl`; a resumed run leaves no row twice.
@@ -129,7 +131,7 @@ class Progress:
   def compiled(self) -> None:
     """Says how long the first step took to be made ready, if that was long."""
     if self._title is not None and self.elapsed > self._every:
-      print(f'{self._title}  ready after {_duration(self.elapsed)}', flush=True)
+      print(f'{self._title}  ready after {duration(self.elapsed)}', flush=True)
 
   def show(
     self, step: int, values: Mapping[str, float], *, note: str = '', always=False
@@ -147,14 +149,6 @@ class Progress:
     shown = '  '.join([*parts, note] if note else parts)
     print(
       f'{self._title}  step {step:,}/{self._num_steps:,}  {rate:.1f} steps/s  '
-      f'{_duration(left)} left  {shown}',
+      f'{duration(left)} left  {shown}',
       flush=True,
     )
-
-
-def _duration(seconds: float) -> str:
-  if not math.isfinite(seconds):
-    return '?'
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
