@@ -175,6 +175,15 @@ def test_an_mp4_that_ends_before_its_index_says_is_named(tmp_path):
   assert ': its index promises 40 frames, ' in message and 'cut off at' in message
 
 
+def test_a_video_that_is_gone_when_it_is_decoded_is_named(tmp_path):
+  path = tmp_path / 'a.mkv'
+  tiny_video.write(path, tiny_video.pictures(3))
+  clip = video.probe(path)
+  path.unlink()
+  with pytest.raises(UserError, match='a.mkv: cannot be opened as a video .No such'):
+    list(video.frames(clip))
+
+
 def test_damage_inside_is_named_with_its_place(tmp_path):
   path = tiny_video.write(tmp_path / 'a.mp4', tiny_video.pictures(40))
   message = said(tiny_video.damage(path, 20))

@@ -9,6 +9,7 @@ lossless RGB) it is .299 R + .587 G + .114 B (ITU-R BT.601) as Pillow rounds it,
 is the Arcade Learning Environment's grey.
 """
 
+import contextlib
 import itertools
 import pathlib
 import re
@@ -57,16 +58,9 @@ def probe(path: str | pathlib.Path, fps: float = 0.0) -> Clip:
       f'{path}: expected a video, found an empty file. Record or copy it anew, or '
       'remove it.'
     )
-  av = _av()
-  try:
-    with _open(path) as container:
-      stream = _picture_stream(container, path)
-      found = _Found(stream, container)
-  except av.error.FFmpegError as error:
-    raise UserError(
-      f'{path}: cannot be opened as a video ({_reason(error)}). Copy it anew; a '
-      'recording that was cut off may be repaired with ffmpeg.'
-    ) from error
+  with _opened(path) as container:
+    stream = _picture_stream(container, path)
+    found = _Found(stream, container)
   times = _times(path, found)
   return _clip(path, found, times, fps)
 
@@ -131,9 +125,18 @@ def _av() -> Any:
   return av
 
 
-def _open(path: pathlib.Path):
-  # 'file:' keeps a colon in a name from being taken for a protocol.
-  return _av().open(f'file:{path}')
+@contextlib.contextmanager
+def _opened(path: pathlib.Path):
+  av = _av()
+  try:
+    # 'file:' keeps a colon in a name from being taken for a protocol.
+    with av.open(f'file:{path}') as container:
+      yield container
+  except av.error.FFmpegError as error:
+    raise UserError(
+      f'{path}: cannot be opened as a video ({_reason(error)}). Copy it anew; a '
+      'recording that was cut off may be repaired with ffmpeg.'
+    ) from error
 
 
 def _picture_stream(container, path: pathlib.Path):
@@ -237,7 +240,7 @@ def _decoded(clip: Clip) -> Iterator[PictureFn]:
   # One for all frames: seven times as fast as a frame's own `to_ndarray`.
   reformatter = av.video.reformatter.VideoReformatter()
   num_decoded = 0
-  with _open(clip.path) as container:
+  with _opened(clip.path) as container:
     stream = _picture_stream(container, clip.path)
     stream.thread_type = 'SLICE'  # threads of frames lose the place of an error
     decoded = container.decode(stream)
