@@ -3,16 +3,21 @@
 import json
 
 import numpy as np
+import pytest
 import tiny
 import tiny_configs
 import tiny_models
 
-from alpt_jax.data.labels import save_labels
+from alpt_jax.data import label_table
+from alpt_jax.data.labels import load_labels, save_labels
 from alpt_jax.data.pool import write_pool
 from alpt_jax.data.recorded_labels import draw_recorded
-from alpt_jax.experiment import models
+from alpt_jax.experiment import label_run, models
 from alpt_jax.experiment.config import from_mapping
+from alpt_jax.experiment.label_run import LabelChoice
 from alpt_jax.experiment.models import Origin
+from alpt_jax.labelling import parts as cutting
+from alpt_jax.labelling.labeller import LabellingConfig
 from alpt_jax.specs import ObservationSpec
 from alpt_jax.training.checkpoint import Checkpoints
 
@@ -77,3 +82,52 @@ def content(folder):
   }
   record = json.loads(found['labelling.json'])
   return found | {'labelling.json': record | {'git_commit': None}}
+
+
+LENGTHS = (40,) * 8 + (23, 7, 41, 3) + (40,) * 18
+_COLUMNS = ['episode', 'step', 'action', 'confidence', 'raw_confidence', 'recorded']
+
+
+def write_root(folder):
+  """A dataset of 30 episodes, 24 of them labelled, and a run on it."""
+  pool = write_dataset(folder / 'data', LENGTHS, known=24)
+  write_run(folder / 'run', pool, draw(pool))
+  return folder
+
+
+def small_parts(patch):
+  """Of 200 transitions: 6 of the dataset above."""
+  patch.setattr(cutting, '_TRANSITIONS', 200)
+
+
+def choice(root, out, **changes):
+  """What `label` labels, where and how."""
+  config = LabellingConfig('mean', 16)
+  fields = {'config': config, 'rlds': False, 'card': False, **changes}
+  return LabelChoice(root / 'run', root / 'data', out, **fields)
+
+
+def label(root, out, **changes):
+  """Labels; the lines that it said."""
+  lines = []
+  label_run.label_dataset(choice(root, out, **changes), lines.append)
+  return lines
+
+
+def label_whole(root):
+  """The folder of a labelling that nothing happened to."""
+  with pytest.MonkeyPatch.context() as patch:
+    small_parts(patch)
+    label(root, root / 'whole', rlds=True)
+  return root / 'whole'
+
+
+def tables(out, *columns):
+  """The columns of all parts of a labelling."""
+  paths = sorted((out / 'labels').glob('*.parquet'))
+  return label_table.read_table(paths, [*_COLUMNS, *columns])
+
+
+def trained_labels(root):
+  """The label file of its run."""
+  return load_labels(root / 'run' / 'labels.json')
