@@ -231,8 +231,8 @@ def _one_behind(items: Iterator[Any]) -> Iterator[Any]:
 def batch_size_of(labeller: Labeller, config: LabellingConfig) -> int:
   """Windows per call of the compiled program, over all devices.
 
-  Where the config leaves it open, 256; on a CPU 32 windows of screens, which took half
-  the time (docs/benchmarks.md): what they need fits the caches.
+  Where the config leaves it open, 256; of screens on a CPU 32, which took half the time
+  (docs/benchmarks.md).
   """
   if config.batch_size is not None:
     return config.batch_size
