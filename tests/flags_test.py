@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+import jax
 import pytest
 from absl import flags
 from ml_collections import config_flags
@@ -90,3 +91,29 @@ def test_a_path_that_cannot_be_is_named_without_a_traceback(
   assert cli._guarded(lambda _: place.write_text(''), []) == 2
   said = capsys.readouterr().err
   assert said == f'error: {place}: {reason}. Choose another path.\n'
+
+
+@pytest.mark.parametrize(
+  ('said', 'is_known'),
+  [
+    # What one of two processes said whose other one was killed.
+    (
+      'UNKNOWN: Gloo all-reduce failed: [pair.cc:538] Read error [127.0.0.1]:32158: '
+      'Connection reset by peer',
+      True,
+    ),
+    ('INTERNAL: something else', False),
+  ],
+)
+def test_a_process_that_is_left_alone_says_so_in_a_line(
+  monkeypatch, capsys, said, is_known
+):
+  def main(argv):
+    raise jax.errors.JaxRuntimeError(said)
+
+  monkeypatch.setattr(cli, '_has_peers', lambda: True)
+  assert cli._guarded(main, []) == 134
+  found = capsys.readouterr().err
+  assert said in found
+  assert found.startswith('lost: another process' if is_known else 'Traceback')
+  assert (found.count('\n') == 1) == is_known

@@ -25,6 +25,12 @@ _OUT_OF_MEMORY = (
   'execution.remat, raise execution.fsdp where there are several devices, or lower '
   'training.batch_size.'
 )
+# What a collective says whose other end is gone.
+_GONE = ('Connection reset by peer', 'Connection closed by peer', 'Socket closed')
+_LOST = (
+  'another process of this run has ended ({}). See what it said; the same command on '
+  'all of them goes on.'
+)
 # No space, over quota, too large, unreadable, read-only, not allowed.
 _DISK_ERRORS = {
   errno.ENOSPC,
@@ -153,8 +159,10 @@ def _guarded(main, argv) -> int:
       return _say('failed', _OUT_OF_MEMORY.format(str(error).splitlines()[0]), FAILED)
     if not _has_peers():
       raise
+    if any(words in str(error) for words in _GONE):
+      return _say('lost', _LOST.format(str(error).splitlines()[0]), _PEER_LOST)
     # A collective that lost a peer, most often; what else it may be stands here.
-    traceback.print_exc()
+    _print_traceback()
     return _PEER_LOST
   except Exception as error:
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
@@ -164,7 +172,7 @@ def _guarded(main, argv) -> int:
       return _say('error', text, USER_ERROR)
     if not _has_peers():
       raise
-    traceback.print_exc()  # and leave at once: the others wait for this process
+    _print_traceback()  # and leave at once: the others wait for this process
     return FAILED
   return DONE
 
@@ -224,6 +232,11 @@ def _last_words(error: Exception) -> str:
   for pattern, plain in _PLAIN.items():
     text = re.sub(pattern, plain, text)
   return text
+
+
+def _print_traceback() -> None:
+  with contextlib.suppress(OSError):  # as in `_say`
+    traceback.print_exc()
 
 
 def _say(word: str, error, code: int) -> int:
