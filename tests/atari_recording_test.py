@@ -180,9 +180,9 @@ def test_long_recordings_say_how_far_they_are(monkeypatch):
   monkeypatch.setattr(pace.time, 'monotonic', lambda: next(seconds))
   lines = []
   episodes = [tiny.tiny_episode(100)] * 4
-  assert len(list(recording_atari._reported(episodes, 400, lines.append))) == 4
+  assert len(list(recording_atari.reported(episodes, 400, lines.append))) == 4
   # Silent at 8 s; at 20 s 200 are done, 10 a second; silent at 24 s and at the end.
-  assert lines == ['200 of 400 transitions, 10 a second, 0:20 left']
+  assert lines == ['2 episodes, 200 transitions, 10 a second, 0:20 left']
 
 
 @pytest.mark.slow

@@ -132,11 +132,12 @@ def encoded_steps(
   """
   found, form = steps(episode, knowledge), spec.observation
   shown = episode.observations
-  pieces = [shown] if hasattr(shown, 'shape') else shown
+  is_whole = hasattr(shown, 'shape')
   if form.kind == 'image' and form.shape[-1] == 1:
+    pieces = [shown] if is_whole else shown
     found['observation'] = [encode_png(frame) for piece in pieces for frame in piece]
-  else:
-    found['observation'] = np.concatenate(list(pieces))
+  elif not is_whole:
+    found['observation'] = np.concatenate(list(shown))
   return found
 
 

@@ -280,7 +280,7 @@ def reported(
   for number, episode in enumerate(episodes, 1):
     num_done += len(episode.actions)
     yield episode
-    if pace.is_due():
+    if num_done != total and pace.is_due():
       rate = pace.rate(num_done)
       line = f'{number:,} episodes, {num_done:,} transitions, {rate:,.0f} a second'
       say(f'{line}, {pace.left(num_done, total)} left' if total else line)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from alpt_jax.envs import atari_demonstrators as demonstrators
 from alpt_jax.envs.atari import Atari
 from alpt_jax.envs.atari_ceiling import ceiling, sampled_effects
 from alpt_jax.errors import UserError
+from alpt_jax.experiment.conversion import reported
 from alpt_jax.experiment.pictures import save_best_episode
 from alpt_jax.experiment.recording import (
   check_positive,
@@ -22,8 +23,6 @@ from alpt_jax.experiment.recording import (
   new_folder,
   write_rlds,
 )
-from alpt_jax.pace import Pace
-from alpt_jax.types import Episode
 
 # Ours: states whose actions are all tried, about two seconds.
 _LOOKED_AT = 200
@@ -92,7 +91,7 @@ def record_atari(
       environment, player, recording.transitions, epsilon
     )
     pool = write_pool(
-      partial / 'pool', spec, _reported(episodes, recording.transitions, say)
+      partial / 'pool', spec, reported(episodes, recording.transitions, say)
     )
     if recording.shards:
       _write_shards(partial, pool, recording.shards)
@@ -129,22 +128,6 @@ def _visible(pool: Pool, recording: AtariRecording) -> dict[str, float]:
     'accuracy': ceiling(alike, counts),
     'accuracy_merged': ceiling(alike, counts, merged),
   }
-
-
-def _reported(
-  episodes: Iterable[Episode], num_transitions: int, say: Callable[[str], Any]
-) -> Iterator[Episode]:
-  """Passes episodes on, and says now and then how far the recording is."""
-  pace, num_done = Pace(), 0
-  for episode in episodes:
-    num_done += len(episode.actions)
-    yield episode
-    if num_done < num_transitions and pace.is_due():
-      say(
-        f'{num_done:,} of {num_transitions:,} transitions, '
-        f'{pace.rate(num_done):,.0f} a second, '
-        f'{pace.left(num_done, num_transitions)} left'
-      )
 
 
 def _write_shards(folder: pathlib.Path, pool: Pool, num_shards: int) -> None:
